@@ -1,0 +1,42 @@
+"""What can go wrong, as one small tree.
+
+::
+
+    AzintError (ValueError)
+    ├── GeometryError   a geometry or a detector that cannot be used as it is
+    ├── RecipeError     a request for something that cannot be computed
+    ├── FrameError      a frame that does not fit what it is reduced with
+    ├── FormatError     a file that is not what it should be
+    ├── EngineError     an engine that is not there, or that failed
+    └── StoreError      a calibration that is not there, or that must not change
+
+Every message says what is wrong, where, and how to mend it.
+"""
+
+
+class AzintError(ValueError):
+    """Base of every error raised on purpose by this package."""
+
+
+class GeometryError(AzintError):
+    """A geometry or a detector cannot be used as it is."""
+
+
+class RecipeError(AzintError):
+    """Something is asked for that cannot be computed, or that does not exist."""
+
+
+class FrameError(AzintError):
+    """A frame does not fit the geometry or the recipe it is reduced with."""
+
+
+class FormatError(AzintError):
+    """A file is not what it should be."""
+
+
+class EngineError(AzintError):
+    """An integration engine is not available, or failed."""
+
+
+class StoreError(AzintError):
+    """A calibration is not in the store, or would have to be changed."""

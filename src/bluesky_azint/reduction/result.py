@@ -1,0 +1,80 @@
+r"""The result of an integration, with the sums it came from.
+
+Per bin, over the pixels :math:`i` with their share :math:`c_i` and weight :math:`w_i` (flat field,
+solid angle, polarization, incident flux):
+
+.. math::
+    S = \sum c_i (raw_i - dark_i), \quad \Omega = \sum c_i w_i, \quad
+    \Omega_2 = \sum c_i^2 w_i^2, \quad V = \sum c_i^2 \sigma_i^2
+
+.. math::
+    I = S / \Omega, \qquad \sigma = \sqrt V / \Omega, \qquad std = \sqrt{V / \Omega_2}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bluesky_azint.units import Unit
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IntegrationResult:
+    """A pattern, or a stack of them.
+
+    One frame gives arrays of shape ``(npt,)``, a stack of ``n`` frames ``(n, npt)``.
+
+    Parameters
+    ----------
+    radial
+        Centres of the radial bins, ``(npt,)``, in `unit`.
+    azimuthal
+        Centres of the azimuthal bins in degrees, None for a 1D pattern.
+    sum_signal, sum_variance, sum_normalization, sum_normalization2
+        The sums :math:`S`, :math:`V`, :math:`\\Omega` and :math:`\\Omega_2` of each bin.
+        ``sum_variance`` is None without an error model.
+    count
+        Number of pixels in each bin, fractions included.
+    unit
+        The radial unit.
+    engine
+        Name of the engine that did it.
+    """
+
+    radial: FloatArray
+    sum_signal: FloatArray
+    sum_normalization: FloatArray
+    sum_normalization2: FloatArray
+    count: FloatArray
+    unit: Unit
+    engine: str
+    sum_variance: FloatArray | None = None
+    azimuthal: FloatArray | None = None
+
+    @property
+    def intensity(self) -> FloatArray:
+        r""":math:`I = S / \Omega`; 0 in a bin that holds no pixel, as in pyFAI."""
+        return _ratio(self.sum_signal, self.sum_normalization)
+
+    @property
+    def sigma(self) -> FloatArray | None:
+        r"""Standard error of the intensity, :math:`\sqrt V / \Omega`; None without error model."""
+        if self.sum_variance is None:
+            return None
+        return _ratio(np.sqrt(self.sum_variance), self.sum_normalization)
+
+    @property
+    def std(self) -> FloatArray | None:
+        r"""Standard deviation of a pixel, :math:`\sqrt{V / \Omega_2}`; None without error model."""
+        if self.sum_variance is None:
+            return None
+        return np.sqrt(_ratio(self.sum_variance, self.sum_normalization2))
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
