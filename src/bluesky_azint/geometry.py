@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.detector import Detector
+from bluesky_azint.detectors import Detector
 from bluesky_azint.errors import GeometryError
 from bluesky_azint.units import Q_NM, TTH_RAD, Unit
 

@@ -18,14 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.units import Unit
-
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IntegrationResult:
-    """A pattern, or a stack of them.
+    r"""A pattern, or a stack of them.
 
     One frame gives arrays of shape ``(npt,)``, a stack of ``n`` frames ``(n, npt)``.
 
@@ -36,12 +34,12 @@ class IntegrationResult:
     azimuthal
         Centres of the azimuthal bins in degrees, None for a 1D pattern.
     sum_signal, sum_variance, sum_normalization, sum_normalization2
-        The sums :math:`S`, :math:`V`, :math:`\\Omega` and :math:`\\Omega_2` of each bin.
+        The sums :math:`S`, :math:`V`, :math:`\Omega` and :math:`\Omega_2` of each bin.
         ``sum_variance`` is None without an error model.
     count
         Number of pixels in each bin, fractions included.
     unit
-        The radial unit.
+        Name of the radial unit.
     engine
         Name of the engine that did it.
     """
@@ -51,7 +49,7 @@ class IntegrationResult:
     sum_normalization: FloatArray
     sum_normalization2: FloatArray
     count: FloatArray
-    unit: Unit
+    unit: str
     engine: str
     sum_variance: FloatArray | None = None
     azimuthal: FloatArray | None = None

@@ -1,0 +1,53 @@
+"""Live azimuthal integration and detector calibration for Bluesky beamlines.
+
+>>> import bluesky_azint as ba
+>>> geometry = ba.Geometry(
+...     dist=0.2, poni1=0.09, poni2=0.085, wavelength=1e-10, detector=ba.detector("Pilatus1M")
+... )
+>>> integrator = ba.Integrator(geometry, npt=1000, unit="q_A^-1", error_model="poisson")
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bluesky_azint.detectors import Detector, detector
+    from bluesky_azint.errors import AzintError
+    from bluesky_azint.geometry import Geometry
+    from bluesky_azint.reduction.integrator import Integrator
+    from bluesky_azint.reduction.recipe import Recipe
+    from bluesky_azint.reduction.result import IntegrationResult
+
+__all__ = [
+    "AzintError",
+    "Detector",
+    "Geometry",
+    "IntegrationResult",
+    "Integrator",
+    "Recipe",
+    "detector",
+]
+
+_HOMES = {
+    "AzintError": "bluesky_azint.errors",
+    "Detector": "bluesky_azint.detectors",
+    "Geometry": "bluesky_azint.geometry",
+    "IntegrationResult": "bluesky_azint.reduction.result",
+    "Integrator": "bluesky_azint.reduction.integrator",
+    "Recipe": "bluesky_azint.reduction.recipe",
+    "detector": "bluesky_azint.detectors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+SPLITTINGS = ("no", "bbox", "full")
