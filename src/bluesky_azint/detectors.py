@@ -6,7 +6,12 @@ corner of pixel (0, 0), and lengths are in metres. The catalogue knows detectors
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,3 +100,141 @@ class Detector:
             self.delta_dummy,
             self.orientation,
         )
+
+
+def detector(name: str, pixel1: float | None = None, pixel2: float | None = None) -> Detector:
+    """The detector of that name in the catalogue.
+
+    Parameters
+    ----------
+    name
+        As pyFAI writes it, or an alias; case, blanks and punctuation do not count.
+    pixel1, pixel2
+        Size of a pixel along the slow and the fast axis, in metres, which tells how the read-out
+        bins; None is the usual one.
+
+    Raises
+    ------
+    GeometryError
+        If the catalogue has no such detector, or the detector no such pixels.
+
+    Examples
+    --------
+    >>> detector("Pilatus 1M").shape
+    (1043, 981)
+    >>> detector("MAR165", pixel1=79e-6, pixel2=79e-6).shape
+    (2048, 2048)
+    """
+    key = _key(name)
+    if key not in _catalogue():
+        raise GeometryError(
+            f"There is no detector {name!r} in the catalogue{_suggestion(key)}. "
+            "Any other is made with Detector(pixel1=..., pixel2=..., shape=...)."
+        )
+    return _built(_catalogue()[key], pixel1, pixel2)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Model:
+    """A detector of the catalogue; the fields are those of ``detectors.toml``."""
+
+    name: str
+    shape: tuple[int, int]
+    pixel: dict[float, float]
+    binning: float = 1
+    module: tuple[int, int] | None = None
+    gap: tuple[int, int] = (0, 0)
+    seam: int = 0
+    round: bool = False
+    dummy: float | None = None
+    delta_dummy: float | None = None
+
+    def factor(self, pixel: float | None) -> float:
+        """The binning that gives pixels of that size."""
+        if pixel is None:
+            return self.binning
+        for factor, size in self.pixel.items():
+            # A refined size may be off by a little; modes differ by 15 % and more.
+            if abs(pixel - size) <= 0.01 * size:
+                return factor
+        sizes = ", ".join(f"{size * 1e6:g}" for size in self.pixel.values())
+        raise GeometryError(
+            f"Detector {self.name!r} has no pixels of {pixel * 1e6:g} um, only of {sizes} um. "
+            "Describe it with Detector(pixel1=..., pixel2=..., shape=..., mask=...), in a PONI "
+            'file as "Detector: Detector" with pixel1, pixel2 and max_shape.'
+        )
+
+    def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """The mask of the detector read out in that shape."""
+        if self.round:
+            return round_mask(shape)
+        if self.module is not None:
+            return module_mask(shape, module=self.module, gap=self.gap, seam=self.seam)
+        return None
+
+
+def module_mask(
+    shape: tuple[int, int], *, module: tuple[int, int], gap: tuple[int, int], seam: int = 0
+) -> NDArray[np.bool_]:
+    """The gaps between modules, and the ``seam`` columns in the middle of each module."""
+    row = np.arange(shape[0]) % (module[0] + gap[0])
+    column = np.arange(shape[1]) % (module[1] + gap[1])
+    start = module[1] // 2 - seam // 2
+    masked = (column >= module[1]) | ((column >= start) & (column < start + seam))
+    return (row >= module[0])[:, np.newaxis] | masked
+
+
+def round_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """All pixels whose centre lies outside the circle that fits the rows."""
+    centre = shape[0] // 2, shape[1] // 2
+    y = np.arange(shape[0])[:, np.newaxis] + 0.5 - centre[0]
+    x = np.arange(shape[1]) + 0.5 - centre[1]
+    return y**2 + x**2 > centre[0] ** 2
+
+
+# A mask of 16 million pixels is 17 MB: a few are kept, since geometries are made again and again.
+@lru_cache(maxsize=16)
+def _built(model: _Model, pixel1: float | None, pixel2: float | None) -> Detector:
+    factors = model.factor(pixel1), model.factor(pixel2)
+    shape = int(model.shape[0] / factors[0]), int(model.shape[1] / factors[1])
+    mask = model.mask(shape)
+    if mask is not None:
+        mask.flags.writeable = False  # shared by all who ask for this detector
+    return Detector(
+        pixel1=pixel1 or model.pixel[factors[0]],
+        pixel2=pixel2 or model.pixel[factors[1]],
+        shape=shape,
+        mask=mask,
+        name=model.name,
+        dummy=model.dummy,
+        delta_dummy=model.delta_dummy,
+    )
+
+
+@cache
+def _catalogue() -> dict[str, _Model]:
+    """The models by name and by alias, spelt as `_key` does."""
+    text = files("bluesky_azint").joinpath("detectors.toml").read_text(encoding="utf-8")
+    models: dict[str, _Model] = {}
+    for family in tomllib.loads(text).values():
+        for name, member in family.pop("members").items():
+            aliases = member.pop("aliases", [])
+            model = _model(name, {**family, **member})
+            models |= dict.fromkeys(map(_key, [name, *aliases]), model)
+    return models
+
+
+def _model(name: str, entry: dict[str, Any]) -> _Model:
+    pixel = entry["pixel"]
+    sizes = pixel if isinstance(pixel, dict) else {"1": pixel}
+    entry["pixel"] = {float(factor): size for factor, size in sizes.items()}
+    return _Model(name=name, **entry)
+
+
+def _key(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _suggestion(key: str) -> str:
+    names = {_catalogue()[match].name for match in get_close_matches(key, _catalogue(), n=5)}
+    return f"; near it are {', '.join(sorted(names))}" if names else ""
