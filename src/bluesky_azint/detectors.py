@@ -131,7 +131,18 @@ def detector(name: str, pixel1: float | None = None, pixel2: float | None = None
             f"There is no detector {name!r} in the catalogue{_suggestion(key)}. "
             "Any other is made with Detector(pixel1=..., pixel2=..., shape=...)."
         )
-    return _built(_catalogue()[key], pixel1, pixel2)
+    model = _catalogue()[key]
+    factors = model.factor(pixel1), model.factor(pixel2)
+    shape = int(model.shape[0] / factors[0]), int(model.shape[1] / factors[1])
+    return Detector(
+        pixel1=pixel1 or model.pixel[factors[0]],
+        pixel2=pixel2 or model.pixel[factors[1]],
+        shape=shape,
+        mask=_mask(model, shape),
+        name=model.name,
+        dummy=model.dummy,
+        delta_dummy=model.delta_dummy,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,14 +175,6 @@ class _Model:
             'file as "Detector: Detector" with pixel1, pixel2 and max_shape.'
         )
 
-    def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """The mask of the detector read out in that shape."""
-        if self.round:
-            return round_mask(shape)
-        if self.module is not None:
-            return module_mask(shape, module=self.module, gap=self.gap, seam=self.seam)
-        return None
-
 
 def module_mask(
     shape: tuple[int, int], *, module: tuple[int, int], gap: tuple[int, int], seam: int = 0
@@ -192,23 +195,18 @@ def round_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
     return y**2 + x**2 > centre[0] ** 2
 
 
-# A mask of 16 million pixels is 17 MB: a few are kept, since geometries are made again and again.
+# A mask of 16 million pixels is 17 MB: the last few are kept, for a geometry is made again and
+# again, and read-only, for they are shared.
 @lru_cache(maxsize=16)
-def _built(model: _Model, pixel1: float | None, pixel2: float | None) -> Detector:
-    factors = model.factor(pixel1), model.factor(pixel2)
-    shape = int(model.shape[0] / factors[0]), int(model.shape[1] / factors[1])
-    mask = model.mask(shape)
-    if mask is not None:
-        mask.flags.writeable = False  # shared by all who ask for this detector
-    return Detector(
-        pixel1=pixel1 or model.pixel[factors[0]],
-        pixel2=pixel2 or model.pixel[factors[1]],
-        shape=shape,
-        mask=mask,
-        name=model.name,
-        dummy=model.dummy,
-        delta_dummy=model.delta_dummy,
-    )
+def _mask(model: _Model, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    if model.round:
+        mask = round_mask(shape)
+    elif model.module is not None:
+        mask = module_mask(shape, module=model.module, gap=model.gap, seam=model.seam)
+    else:
+        return None
+    mask.flags.writeable = False
+    return mask
 
 
 @cache
