@@ -136,7 +136,7 @@ class Geometry:
     def centres(self, rows: slice = slice(None)) -> Position:
         """Place of the pixel centres, each an array of shape (rows, columns)."""
         n1, n2 = self.shape
-        return self._grid(np.arange(n1)[rows] + 0.5, np.arange(n2) + 0.5)
+        return self._grid(_counted(n1)[rows] + 0.5, _counted(n2) + 0.5)
 
     def corners(self, rows: slice = slice(None)) -> Position:
         """Place of the pixel corners, each an array of shape (rows, columns, 4).
@@ -144,17 +144,10 @@ class Geometry:
         The corners of pixel (i, j) come in the order (i, j), (i+1, j), (i+1, j+1), (i, j+1).
         """
         n1, n2 = self.shape
-        selected = np.arange(n1)[rows]
-        if selected.size == 0:
-            empty = np.empty((0, n2, 4))
-            return Position(empty, empty, empty)
-        edges = np.arange(selected[0], selected[-1] + 2)
-        grid = self._grid(edges, np.arange(n2 + 1))
+        start, stop, _ = rows.indices(n1)
+        grid = self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
         return Position(
-            *(
-                np.stack([g[:-1, :-1], g[1:, :-1], g[1:, 1:], g[:-1, 1:]], axis=-1)
-                for g in grid
-            )
+            *(np.stack([g[:-1, :-1], g[1:, :-1], g[1:, 1:], g[:-1, 1:]], axis=-1) for g in grid)
         )
 
     def _grid(self, index1: FloatArray, index2: FloatArray) -> Position:
@@ -202,3 +195,7 @@ class Geometry:
         """
         place = self.centres(rows)
         return self.dist / np.sqrt(place.x**2 + place.y**2 + place.z**2)
+
+
+def _counted(number: int) -> FloatArray:
+    return np.arange(number, dtype=np.float64)

@@ -108,13 +108,9 @@ def _scaled(equation: Equation, scale: float) -> Equation:
 
 
 TTH_RAD = Unit("2th_rad", "2θ", "rad", "2theta", two_theta_from_position)
-TTH_DEG = Unit(
-    "2th_deg", "2θ", "degree", "2theta", _scaled(two_theta_from_position, 180.0 / np.pi)
-)
+TTH_DEG = Unit("2th_deg", "2θ", "degree", "2theta", _scaled(two_theta_from_position, 180.0 / np.pi))
 Q_NM = Unit("q_nm^-1", "q", "1/nm", "q", _scaled(q_from_position, 1e-9), needs_wavelength=True)
-Q_A = Unit(
-    "q_A^-1", "q", "1/angstrom", "q", _scaled(q_from_position, 1e-10), needs_wavelength=True
-)
+Q_A = Unit("q_A^-1", "q", "1/angstrom", "q", _scaled(q_from_position, 1e-10), needs_wavelength=True)
 R_MM = Unit("r_mm", "r", "mm", "radius", _scaled(r_from_position, 1e3))
 
 UNITS = {unit.name: unit for unit in (Q_A, Q_NM, TTH_DEG, TTH_RAD, R_MM)}

@@ -1,0 +1,58 @@
+"""Engines: the transports of the integration. All do the same, on different hardware."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from bluesky_azint.engines.protocol import BadValues, Engine, FrameSums
+from bluesky_azint.errors import EngineError
+
+if TYPE_CHECKING:
+    from bluesky_azint.lookup import Lookup
+
+__all__ = ["ENGINES", "BadValues", "Engine", "FrameSums", "create_engine"]
+
+ENGINES = ("auto", "opencl", "scipy")
+
+logger = logging.getLogger(__name__)
+
+
+def create_engine(name: str, lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
+    """The engine of that name for a look-up.
+
+    Parameters
+    ----------
+    name
+        ``"opencl"``, ``"scipy"``, or ``"auto"`` for the first of these that works here.
+    lookup
+        Which pixel goes into which bin.
+    bad
+        Values that mark a pixel as bad.
+    square
+        Whether the sums with the squared shares are wanted, too.
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine, or not on this machine.
+    """
+    if name not in ENGINES:
+        raise EngineError(
+            f"There is no engine {name!r}; choose one of {', '.join(map(repr, ENGINES))}."
+        )
+    if name in ("auto", "opencl"):
+        try:
+            from bluesky_azint.engines.opencl import OpenCLEngine
+
+            return OpenCLEngine(lookup, bad, square=square)
+        except (ImportError, EngineError) as error:
+            if name == "opencl":
+                raise EngineError(
+                    f"The engine 'opencl' cannot be used here: {error} Install the extra "
+                    "bluesky-azint[pocl] for a device on any CPU, or choose engine='scipy'."
+                ) from error
+            logger.info("No OpenCL here, the SciPy engine is used: %s", error)
+    from bluesky_azint.engines.scipy import ScipyEngine
+
+    return ScipyEngine(lookup, bad, square=square)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import numbers
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -112,13 +113,9 @@ class Recipe:
 
 
 def _whole_number(name: str, value: object) -> int:
-    try:
-        number = int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        number = 0
-    if number != value or number < 1:
+    if not isinstance(value, numbers.Integral) or value < 1:
         raise RecipeError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-    return number
+    return int(value)
 
 
 def _range(name: str, value: object) -> Range:

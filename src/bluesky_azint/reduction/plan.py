@@ -1,0 +1,118 @@
+"""The plan of a reduction: all that is computed once, before the first frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bluesky_azint.binning import Axis, AzimuthRange
+from bluesky_azint.corrections import polarization_from_position, solid_angle_from_incidence
+from bluesky_azint.errors import FrameError
+from bluesky_azint.geometry import Geometry
+from bluesky_azint.lookup import Lookup, build_lookup, radial_axis
+from bluesky_azint.reduction.normalization import Normalization, PixelWeights
+from bluesky_azint.reduction.recipe import Recipe
+from bluesky_azint.units import unit
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelMaps:
+    """What is known of every pixel beforehand; arrays of detector shape, or None.
+
+    Parameters
+    ----------
+    mask
+        True (non-zero) = masked, in addition to the detector's own mask.
+    dark, dark_variance
+        Dark signal and its variance; without a variance the dark is one exposure with Poisson
+        noise, of which the variance is the dark itself.
+    flat
+        Response, which the signal is divided by; 0 or NaN is masked.
+    """
+
+    mask: ArrayLike | None = None
+    dark: ArrayLike | None = None
+    dark_variance: ArrayLike | None = None
+    flat: ArrayLike | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of the first map there is."""
+        return next((np.shape(values) for values in self._given().values()), None)
+
+    def check(self, geometry: Geometry) -> None:
+        """Refuse maps of another shape than the detector.
+
+        Raises
+        ------
+        FrameError
+            If a map has another shape, or holds anything but numbers.
+        """
+        for name, values in self._given().items():
+            array = np.asarray(values)
+            if array.dtype.kind not in "buif":
+                raise FrameError(f"The {name} is of type {array.dtype}; it must hold numbers.")
+            if array.shape != geometry.shape:
+                raise FrameError(
+                    f"The {name} has the shape {array.shape}, the detector "
+                    f"{geometry.detector.name!r} {geometry.shape}; they must be equal."
+                )
+
+    def _given(self) -> dict[str, ArrayLike]:
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: values for name, values in named.items() if values is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Axis, look-up and normalization of a geometry and a recipe."""
+
+    axis: Axis
+    lookup: Lookup
+    pixels: PixelWeights
+    normalization: Normalization
+
+
+def make_plan(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Plan:
+    """Compute all that does not depend on the frames."""
+    maps.check(geometry)
+    radial = unit(recipe.unit)
+    azimuth = recipe.azimuth_range and AzimuthRange.from_degrees(*recipe.azimuth_range)
+    axis = radial_axis(geometry, radial, recipe.splitting, recipe.npt, recipe.radial_range)
+    pixels = _pixel_weights(geometry, recipe, maps)
+    mask = _unusable(geometry, maps, pixels)
+    lookup = build_lookup(geometry, axis, radial, recipe.splitting, azimuth, mask)
+    return Plan(axis, lookup, pixels, pixels.sums(lookup))
+
+
+def _pixel_weights(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> PixelWeights:
+    """Weight (flat, solid angle, polarization) and dark of every pixel."""
+    weight = np.ones(geometry.shape)
+    if recipe.correct_solid_angle:
+        weight *= solid_angle_from_incidence(geometry.cos_incidence())
+    if recipe.polarization_factor is not None:
+        weight *= polarization_from_position(*geometry.centres(), recipe.polarization_factor)
+    if maps.flat is not None:
+        weight *= np.asarray(maps.flat)
+    dark = None if maps.dark is None else np.array(maps.dark, dtype=np.float64).ravel()
+    variance = None if dark is None else np.maximum(dark, 0.0)
+    if maps.dark_variance is not None:
+        variance = np.array(maps.dark_variance, dtype=np.float64).ravel()
+    return PixelWeights(weight.ravel(), dark, variance)
+
+
+def _unusable(geometry: Geometry, maps: PixelMaps, pixels: PixelWeights) -> Mask:
+    """Pixels never to be used: masked, or without a finite weight and dark."""
+    unusable = ~np.isfinite(pixels.weight) | (pixels.weight == 0)
+    for values in (pixels.dark, pixels.dark_variance):
+        if values is not None:
+            unusable |= ~np.isfinite(values)
+    mask: Mask = unusable.reshape(geometry.shape)
+    for more in (geometry.detector.mask, maps.mask):
+        if more is not None:
+            mask |= np.asarray(more) != 0
+    return mask
