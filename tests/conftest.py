@@ -1,19 +1,39 @@
 """What all tests share."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+# Machines that run tests are slow at times; what is tested does not depend on it.
+settings.register_profile("unhurried", deadline=None, derandomize=True)
+settings.load_profile("unhurried")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(folder: str) -> Path:
+    path = SHARED / folder
+    if not path.is_dir():
+        message = f"{path} is not there."
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real calibrant frames with a published geometry, which are not part of the repository."""
-    if SHARED_DATA.is_dir():
-        return SHARED_DATA
-    message = f"The real frames are not at {SHARED_DATA}."
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def vectors() -> dict[str, Any]:
+    """Values that pyFAI 2026.9 gives, recorded."""
+    text = (_shared("reference") / "pyfai_vectors.json").read_text()
+    values: dict[str, Any] = json.loads(text)
+    return values

@@ -102,5 +102,5 @@ class AzimuthRange:
 
 
 def wrapped(angle: FloatArray) -> FloatArray:
-    r"""Angles brought into :math:`[-\pi, \pi)` by whole turns."""
-    return (angle + np.pi) % FULL_TURN - np.pi
+    r"""Angles brought into :math:`[-\pi, \pi]` by whole turns."""
+    return angle - FULL_TURN * np.round(angle / FULL_TURN)

@@ -139,16 +139,13 @@ class Geometry:
         return self._grid(_counted(n1)[rows] + 0.5, _counted(n2) + 0.5)
 
     def corners(self, rows: slice = slice(None)) -> Position:
-        """Place of the pixel corners, each an array of shape (rows, columns, 4).
+        """Place of the pixel corners, each an array of shape (rows + 1, columns + 1).
 
-        The corners of pixel (i, j) come in the order (i, j), (i+1, j), (i+1, j+1), (i, j+1).
+        `corners_of_pixels` gives each pixel its four.
         """
         n1, n2 = self.shape
         start, stop, _ = rows.indices(n1)
-        grid = self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
-        return Position(
-            *(np.stack([g[:-1, :-1], g[1:, :-1], g[1:, 1:], g[:-1, 1:]], axis=-1) for g in grid)
-        )
+        return self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
 
     def _grid(self, index1: FloatArray, index2: FloatArray) -> Position:
         """Lab positions of a grid of fractional pixel indices, the orientation applied."""
@@ -195,6 +192,14 @@ class Geometry:
         """
         place = self.centres(rows)
         return self.dist / np.sqrt(place.x**2 + place.y**2 + place.z**2)
+
+
+def corners_of_pixels(grid: FloatArray) -> FloatArray:
+    """Values at the corners of each pixel, ``(rows, columns, 4)``, from those at all corners.
+
+    The corners of pixel (i, j) come in the order (i, j), (i+1, j), (i+1, j+1), (i, j+1).
+    """
+    return np.stack([grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]], axis=-1)
 
 
 def _counted(number: int) -> FloatArray:

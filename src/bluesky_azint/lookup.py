@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.binning import Axis, AzimuthRange, wrapped
-from bluesky_azint.geometry import Geometry
+from bluesky_azint.geometry import Geometry, Position, corners_of_pixels
 from bluesky_azint.splitting import Shares, bbox_split, full_split, no_split
 from bluesky_azint.units import Unit
 
@@ -200,8 +200,17 @@ def _extent(geometry: Geometry, unit: Unit, splitting: str, rows: slice) -> tupl
     centre = unit(geometry.centres(rows), geometry.wavelength)
     if splitting == "no":
         return float(centre.min()), float(centre.max())
-    reach = _reach(centre, unit(geometry.corners(rows), geometry.wavelength))
+    reach = _reach(centre, _corner_values(geometry, unit, rows))
     return float((centre - reach).min()), float((centre + reach).max())
+
+
+def _corner_values(geometry: Geometry, unit: Unit, rows: slice) -> FloatArray:
+    """Radial value of the corners of the pixels of a block of rows, ``(rows, columns, 4)``."""
+    return corners_of_pixels(unit(geometry.corners(rows), geometry.wavelength))
+
+
+def _azimuth(place: Position) -> FloatArray:
+    return np.arctan2(place.y, place.x)
 
 
 def _reach(centre: FloatArray, corner: FloatArray) -> FloatArray:
@@ -222,12 +231,13 @@ def _split_block(
     """Shares of the usable pixels of a block of rows, numbered from 0."""
     place = geometry.centres(rows)
     value = unit(place, geometry.wavelength)[usable]
-    chi = np.arctan2(place.y, place.x)[usable] if azimuth or splitting == "full" else None
+    chi = _azimuth(place)[usable] if azimuth or splitting == "full" else None
     if splitting == "no":
         return no_split(axis.position(value), chi, azimuth)
-    corners = geometry.corners(rows)
-    corner = unit(corners, geometry.wavelength)[usable]
-    chi_corner = np.arctan2(corners.y, corners.x)[usable] if chi is not None else None
+    corner = _corner_values(geometry, unit, rows)[usable]
+    chi_corner = None
+    if chi is not None:
+        chi_corner = corners_of_pixels(_azimuth(geometry.corners(rows)))[usable]
     if splitting == "full" and chi is not None and chi_corner is not None:
         return full_split(axis.position(corner), chi_corner, chi, azimuth)
     reach = _reach(value, corner)

@@ -162,13 +162,15 @@ def _unwrapped(
     zero where that gives the polygon the sense of rotation it should have.
     """
     relative = wrapped(chi_corners - chi[:, np.newaxis])
-    winding = wrapped(np.roll(chi_corners, -1, axis=1) - chi_corners).sum(axis=1)
-    around = np.abs(winding) > np.pi
-    if around.any():
-        angle = chi_corners[around]
-        reversed_sense = _strip_area(corners[around], angle, None, None) * winding[around] < 0
-        angle[reversed_sense[:, np.newaxis] & (angle < 0)] += FULL_TURN
-        relative[around] = angle
+    around = np.ptp(chi_corners, axis=1) > np.pi  # the cut is in the pixel, and maybe the beam
+    angle = chi_corners[around]
+    winding = wrapped(np.roll(angle, -1, axis=1) - angle).sum(axis=1)
+    beam = np.abs(winding) > np.pi
+    around[around] = beam
+    angle, winding = angle[beam], winding[beam]
+    reversed_sense = _strip_area(corners[around], angle, None, None) * winding < 0
+    angle[reversed_sense[:, np.newaxis] & (angle < 0)] += FULL_TURN
+    relative[around] = angle
     return relative, around
 
 

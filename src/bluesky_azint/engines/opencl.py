@@ -28,6 +28,7 @@ C_TYPES = {
 }  # fmt: skip
 
 ITEMS_PER_CORE = 8
+HISTOGRAMS_PER_ITEM = 4
 GROUP_SIZE = 128
 
 
@@ -63,24 +64,39 @@ class Strategy(Protocol):
 
 
 class OpenCLEngine:
-    """Sums frames into bins on an OpenCL device."""
+    """Sums frames into bins on an OpenCL device.
+
+    Parameters
+    ----------
+    lookup, bad, square
+        See `bluesky_azint.engines.create_engine`.
+    device
+        The device; None takes `default_device`.
+    scatter
+        Whether to stream frames into private histograms; None does so on a CPU.
+    """
 
     name = "opencl"
 
     def __init__(
-        self, lookup: Lookup, bad: BadValues, *, square: bool, device: cl.Device | None = None
+        self,
+        lookup: Lookup,
+        bad: BadValues,
+        *,
+        square: bool,
+        device: cl.Device | None = None,
+        scatter: bool | None = None,
     ) -> None:
         device = default_device() if device is None else device
         self._queue = _queue(device)
-        self._n_pixels = lookup.n_pixels
-        self._is_cpu = bool(device.type & cl.device_type.CPU)
-        compact = lookup.compact() if self._is_cpu else None
-        program = Programs(self._queue.context, lookup, bad, square=square and not lookup.whole)
         self._square = square
+        self._is_cpu = bool(device.type & cl.device_type.CPU)
+        compact = lookup.compact() if (self._is_cpu if scatter is None else scatter) else None
+        programs = Programs(self._queue.context, lookup, bad, square=square and not lookup.whole)
         self._sum: Strategy = (
-            Gather(self._queue, program, lookup)
+            Gather(self._queue, programs, lookup)
             if compact is None
-            else Scatter(self._queue, program, compact, lookup.n_pixels)
+            else Scatter(self._queue, programs, compact)
         )
         # The buffers of the results belong to one frame at a time.
         self._lock = threading.Lock()
@@ -182,37 +198,47 @@ def _literal(value: float, dtype: np.dtype[Any]) -> str:
 class Scatter:
     """Streams the frame into private histograms; for CPUs."""
 
-    def __init__(
-        self, queue: cl.CommandQueue, programs: Programs, compact: Compact, n_pixels: int
-    ) -> None:
+    def __init__(self, queue: cl.CommandQueue, programs: Programs, compact: Compact) -> None:
         context, flags = queue.context, cl.mem_flags
         self._queue, self._programs = queue, programs
         self._columns = compact.bins_per_pixel
         self._index = C_TYPES[compact.first.dtype.str[1:]]
         self._items = ITEMS_PER_CORE * queue.device.max_compute_units
-        self._n_pixels = n_pixels
+        self._n_pixels = compact.first.size
         weights = np.ones(1, np.float32) if compact.weights is None else compact.weights
         read = flags.READ_ONLY | flags.COPY_HOST_PTR
         self._first = cl.Buffer(context, read, hostbuf=compact.first)
         self._weights = cl.Buffer(context, read, hostbuf=np.ascontiguousarray(weights))
         lanes = self._columns * programs.kinds
+        self._n_histograms = self._items * HISTOGRAMS_PER_ITEM
         self._histograms = cl.Buffer(
-            context, flags.READ_WRITE, self._items * 4 * (programs.n_bins + 1) * lanes * 8
+            context, flags.READ_WRITE, self._n_histograms * (programs.n_bins + 1) * lanes * 8
         )
         self._sums = cl.Buffer(context, flags.READ_WRITE, programs.kinds * programs.n_bins * 8)
-        self._bad = cl.Buffer(context, flags.READ_WRITE, n_pixels * 4)
+        self._bad = cl.Buffer(context, flags.READ_WRITE, self._n_pixels * 4)
         self._n_bad = cl.Buffer(context, flags.READ_WRITE, self._items * 4)
 
     def __call__(self, frame: cl.Buffer, dtype: np.dtype[Any]) -> FrameSums:
         """Sum the pixels of a frame that is on the device."""
         programs, queue = self._programs, self._queue
-        kernels = programs.kernels("scatter.cl", dtype, COLUMNS=self._columns, INDEX=self._index)
+        kernels = programs.kernels(
+            "scatter.cl",
+            dtype,
+            COLUMNS=self._columns,
+            INDEX=self._index,
+            SUBS=HISTOGRAMS_PER_ITEM,
+        )
         kernels["scatter"](
             queue, (self._items,), (1,), frame, self._first, self._weights,
             self._histograms, self._bad, self._n_bad, np.int32(self._n_pixels),
         )  # fmt: skip
         kernels["collect"](
-            queue, (programs.n_bins,), None, self._histograms, self._sums, np.int32(self._items * 4)
+            queue,
+            (programs.n_bins,),
+            None,
+            self._histograms,
+            self._sums,
+            np.int32(self._n_histograms),
         )
         sums = np.empty((programs.kinds, programs.n_bins), programs.sum_dtype(dtype))
         n_bad = np.empty(self._items, np.int32)

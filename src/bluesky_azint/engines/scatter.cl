@@ -9,10 +9,9 @@
  * PIXEL    type of a pixel            INDEX    type of a bin number
  * SUM      type of a sum              COLUMNS  bins a pixel may touch
  * SQUARES  squared shares too, 0 or 1 N_BINS   number of bins, also the key of unused pixels
- * BAD(v)   whether a value is bad
+ * SUBS     histograms per work-item   BAD(v)   whether a value is bad
  */
 #define LANES (COLUMNS * (1 + SQUARES))
-#define SUBS 4
 
 /* Add one pixel to a histogram; returns 1 if it is used but bad. */
 static int add(PIXEL value, int key, global const float *shares, global SUM *histogram)
