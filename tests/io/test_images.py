@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bluesky_azint.errors import FormatError
-from bluesky_azint.io.images import open_frames, read_image, read_mask
+from bluesky_azint.io.images import open_frames, read_image, read_mask, read_mean
 
 fabio = pytest.importorskip("fabio")
 
@@ -146,6 +146,14 @@ def test_compressed_frames(tmp_path: Path) -> None:
     assert_frames(tmp_path / "a.h5", STACK)
 
 
+def test_mean_of_several_frames(tmp_path: Path) -> None:
+    mean, count = read_mean(saved(tmp_path / "a.h5", data=STACK))
+    assert count == 5
+    np.testing.assert_allclose(mean, STACK.mean(axis=0), rtol=1e-15)
+    with pytest.raises(FormatError, match="holds no frame"):
+        read_mean(saved(tmp_path / "b.h5", data=STACK[:0]))
+
+
 def test_real_frames(shared_data: Path) -> None:
     ceria = shared_data / "hexrd_ceo2_pilatus2m"
     image = read_image(ceria / "ceria_50x30_740mm_000005_Pilatus2M.hdf5")
@@ -195,7 +203,7 @@ def test_what_is_not_there_or_no_image(tmp_path: Path) -> None:
         open_frames(f"{path}::/data")
     with pytest.raises(FormatError, match="no dataset of two-dimensional frames"):
         open_frames(f"{path}::/motor")
-    for reader in (open_frames, read_image, read_mask):
+    for reader in (open_frames, read_image, read_mean, read_mask):
         for name in ("nowhere.tif", "nowhere.npz", "nowhere.h5::/data"):
             with pytest.raises(FormatError, match=r"There is no file .*nowhere"):
                 reader(tmp_path / name)

@@ -125,6 +125,23 @@ def read_image(path: str | PathLike[str]) -> NDArray[Any]:
         return frames[0]
 
 
+def read_mean(path: str | PathLike[str]) -> tuple[NDArray[np.float64], int]:
+    """The mean of the frames of a file (dark or flat ones, say), and how many they are.
+
+    Raises
+    ------
+    FormatError
+        As `open_frames`, and if the file holds no frame.
+    """
+    with open_frames(path) as frames:
+        if not len(frames):
+            raise FormatError(f"{frames.source} holds no frame.")
+        total = np.zeros(frames.shape)
+        for frame in frames:
+            total += frame
+        return total / len(frames), len(frames)
+
+
 def read_mask(path: str | PathLike[str]) -> NDArray[np.bool_]:
     """A mask from an image, a NumPy or an HDF5 file: what is not zero is masked.
 

@@ -72,10 +72,18 @@ def read_poni(path: Path) -> Geometry:
 
 def write_poni(geometry: Geometry, path: Path) -> None:
     """Write a PONI file of version 2.1, over what stands there."""
-    values = geometry_to_dict(geometry)
     lines = [
         "# Nota: C-Order, 1 refers to the Y axis, 2 to the X axis",
         f"# Written by bluesky-azint {version('bluesky-azint')}",
+        *poni_lines(geometry),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def poni_lines(geometry: Geometry) -> list[str]:
+    """The geometry as the lines of a PONI file of version 2.1, every digit kept."""
+    values = geometry_to_dict(geometry)
+    lines = [
         f"poni_version: {values['poni_version']}",
         f"Detector: {values['detector']}",
         f"Detector_config: {json.dumps(values['detector_config'])}",
@@ -84,7 +92,7 @@ def write_poni(geometry: Geometry, path: Path) -> None:
     ]
     if "wavelength" in values:
         lines.append(f"Wavelength: {values['wavelength']!r}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return lines
 
 
 def geometry_to_dict(geometry: Geometry) -> dict[str, Any]:
