@@ -143,8 +143,12 @@ def test_impossible_values_are_refused(values: dict[str, float]) -> None:
 
 
 def test_geometries_are_values() -> None:
-    one = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, (2, 2), mask=np.eye(2)), dist=0.1)
-    same = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, (2, 2), mask=np.eye(2)), dist=0.1)
+    one = ba.Geometry(
+        detector=ba.Detector(1e-3, 1e-3, (2, 2), mask=np.eye(2, dtype=bool)), dist=0.1
+    )
+    same = ba.Geometry(
+        detector=ba.Detector(1e-3, 1e-3, (2, 2), mask=np.eye(2, dtype=bool)), dist=0.1
+    )
     assert one == same
     assert hash(one) == hash(same)
     assert one != dataclasses.replace(one, dist=0.2)

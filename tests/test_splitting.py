@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bluesky_azint.binning import AzimuthRange
-from bluesky_azint.splitting import Shares, bbox_split, full_split, no_split
+from bluesky_azint.splitting import FloatArray, Shares, bbox_split, full_split, no_split
 
 EVERYTHING = None
 
@@ -124,8 +124,9 @@ def test_full_is_the_area_found_by_subdivision(
     fine = (np.arange(300) + 0.5) / 300
     u, v = np.meshgrid(fine, fine)
 
-    def point(values: np.ndarray) -> np.ndarray:
-        return values[0] + u * (values[1] - values[0]) + v * (values[3] - values[0])
+    def point(values: FloatArray) -> FloatArray:
+        image: FloatArray = values[0] + u * (values[1] - values[0]) + v * (values[3] - values[0])
+        return image
 
     inside = np.abs(azimuth.offset(point(angles))) <= width / 2
     found = np.floor(point(corners)).astype(int)

@@ -193,15 +193,19 @@ def _blocks(geometry: Geometry) -> Iterator[slice]:
 
 
 def _extent(geometry: Geometry, unit: Unit, splitting: str, rows: slice) -> tuple[float, float]:
-    """Smallest and largest radial value that a block of rows covers."""
-    if splitting == "full":
-        corner = unit(geometry.corners(rows), geometry.wavelength)
-        return float(corner.min()), float(corner.max())
+    """Smallest and largest radial value that a block of rows covers.
+
+    The largest is that of corners in single precision, which pyFAI has: so the axes are equal.
+    """
     centre = unit(geometry.centres(rows), geometry.wavelength)
     if splitting == "no":
         return float(centre.min()), float(centre.max())
-    reach = _reach(centre, _corner_values(geometry, unit, rows))
-    return float((centre - reach).min()), float((centre + reach).max())
+    corner = _corner_values(geometry, unit, rows)
+    rounded = (corner / unit.scale).astype(np.float32).astype(np.float64) * unit.scale
+    if splitting == "full":
+        return float(corner.min()), float(rounded.max())
+    lower, upper = centre - _reach(centre, corner), centre + _reach(centre, rounded)
+    return float(lower.min()), float(upper.max())
 
 
 def _corner_values(geometry: Geometry, unit: Unit, rows: slice) -> FloatArray:

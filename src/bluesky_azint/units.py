@@ -42,7 +42,9 @@ class Unit:
     long_name
         The quantity in words, for files.
     equation
-        ``equation(x, y, z, wavelength)`` in metres gives the quantity in this unit.
+        ``equation(x, y, z, wavelength)``, all in metres, gives the quantity.
+    scale
+        What that is multiplied by to be in this unit.
     needs_wavelength
         Whether the equation uses it; it is then never called without.
     positive
@@ -54,6 +56,7 @@ class Unit:
     measure: str
     long_name: str
     equation: Equation
+    scale: float = 1.0
     needs_wavelength: bool = False
     positive: bool = True
 
@@ -72,7 +75,7 @@ class Unit:
                     "with dataclasses.replace(geometry, wavelength=...), in metres."
                 )
             wavelength = np.nan
-        return self.equation(place.x, place.y, place.z, wavelength)
+        return self.equation(place.x, place.y, place.z, wavelength) * self.scale
 
     @property
     def label(self) -> str:
@@ -93,25 +96,21 @@ def two_theta_from_position(
 
 
 def q_from_position(x: FloatArray, y: FloatArray, z: FloatArray, wavelength: float) -> FloatArray:
-    r"""Scattering vector, in 1/m: :math:`q = (4\pi/\lambda)\, r / \sqrt{2R(R + z)}`."""
+    r"""Scattering vector, in 1/nm: :math:`q = (4\pi/\lambda)\, r / \sqrt{2R(R + z)}`."""
     r2 = x * x + y * y
     total = np.sqrt(r2 + z * z)
     # R + z vanishes for exact back scattering alone, where r does too and q is 4 pi / lambda.
     forward = 2.0 * total * (total + z)
     with np.errstate(invalid="ignore", divide="ignore"):
         sine = np.where(forward > 0, np.sqrt(r2 / forward), 1.0)
-    return (4.0 * np.pi / wavelength) * sine
-
-
-def _scaled(equation: Equation, scale: float) -> Equation:
-    return lambda x, y, z, wavelength: equation(x, y, z, wavelength) * scale
+    return (4e-9 * np.pi / wavelength) * sine
 
 
 TTH_RAD = Unit("2th_rad", "2θ", "rad", "2theta", two_theta_from_position)
-TTH_DEG = Unit("2th_deg", "2θ", "degree", "2theta", _scaled(two_theta_from_position, 180.0 / np.pi))
-Q_NM = Unit("q_nm^-1", "q", "1/nm", "q", _scaled(q_from_position, 1e-9), needs_wavelength=True)
-Q_A = Unit("q_A^-1", "q", "1/angstrom", "q", _scaled(q_from_position, 1e-10), needs_wavelength=True)
-R_MM = Unit("r_mm", "r", "mm", "radius", _scaled(r_from_position, 1e3))
+TTH_DEG = Unit("2th_deg", "2θ", "degree", "2theta", two_theta_from_position, scale=180.0 / np.pi)
+Q_NM = Unit("q_nm^-1", "q", "1/nm", "q", q_from_position, needs_wavelength=True)
+Q_A = Unit("q_A^-1", "q", "1/angstrom", "q", q_from_position, scale=0.1, needs_wavelength=True)
+R_MM = Unit("r_mm", "r", "mm", "radius", r_from_position, scale=1e3)
 
 UNITS = {unit.name: unit for unit in (Q_A, Q_NM, TTH_DEG, TTH_RAD, R_MM)}
 

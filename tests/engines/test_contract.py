@@ -122,7 +122,7 @@ def test_pixels_may_touch_many_bins(factory: Factory) -> None:
     weights = np.full(24, 1 / 12)
     wide = Lookup(20, np.array([0, 12, 24], np.int32), np.r_[0:12, 5:17].astype(np.int32), weights)
     sums = factory(wide, BadValues(), square=True).sum_frame(np.array([12.0, 24.0]))
-    np.testing.assert_allclose(sums.signal, wide.matrix @ [12.0, 24.0], rtol=1e-6)
+    np.testing.assert_allclose(sums.signal, wide.matrix @ np.array([12.0, 24.0]), rtol=1e-6)
 
 
 def test_engines_are_chosen_by_name(lookup: Lookup) -> None:

@@ -1,0 +1,49 @@
+"""Recipes are values: checked, serialised, hashed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bluesky_azint.errors import RecipeError
+from bluesky_azint.reduction.recipe import Recipe
+
+RECIPE = Recipe(
+    npt=512, unit="2th_deg", radial_range=(1, 30), azimuth_range=(170, 190), error_model="poisson"
+)
+
+
+def test_a_recipe_survives_json() -> None:
+    again = Recipe.from_dict(json.loads(json.dumps(RECIPE.to_dict())))
+    assert again == RECIPE
+    assert again.hash == RECIPE.hash
+    assert again.radial_range == (1.0, 30.0)
+
+
+def test_the_hash_is_the_same_on_every_machine() -> None:
+    assert Recipe().hash == ("49f1282537871eaa9c43037f1cb7c15298a2610e1028884d4bcc60bbe6b0455f")
+    assert Recipe(npt=999).hash != Recipe().hash
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"npt": 0}, "npt is 0"),
+        ({"npt": 10.5}, "npt is 10.5"),
+        ({"npt": "many"}, "npt is 'many'"),
+        ({"unit": "furlong"}, "no radial unit 'furlong'"),
+        ({"splitting": "csr"}, "'no', 'bbox', 'full'"),
+        ({"error_model": "gauss"}, "error_model is 'gauss'; it must be one of 'poisson'"),
+        ({"radial_range": (5, 1)}, "radial_range"),
+        ({"radial_range": (1,)}, "radial_range"),
+        ({"radial_range": 3}, "radial_range"),
+        ({"azimuth_range": (0, float("inf"))}, "azimuth_range"),
+        ({"polarization_factor": 2}, "polarization_factor is 2"),
+        ({"correct_solid_angle": 2}, "correct_solid_angle is 2"),
+        ({"delta_dummy": 2}, "delta_dummy"),
+        ({"bins": 2}, "no entry 'bins'"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict(values)
