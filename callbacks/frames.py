@@ -1,0 +1,181 @@
+"""Frames out of Bluesky documents: however they arrive, they become batches of one kind.
+
+Frames come inside of events (``event``, ``event_page``), or in files that ``resource`` and
+``datum``, or ``stream_resource`` and ``stream_datum`` announce. Runs may be nested.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bluesky_azint.callbacks.announcements import Announced, Announcements
+from bluesky_azint.callbacks.assets import Document
+from bluesky_azint.callbacks.data_keys import frames_per_event, image_keys
+from bluesky_azint.callbacks.inline import frames_of_values
+from bluesky_azint.callbacks.reader import FrameReader
+from bluesky_azint.errors import FrameError
+
+__all__ = ["FrameBatch", "FrameSource", "frames_per_event", "image_keys"]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """Some frames of one detector, in the order in which they were announced.
+
+    Parameters
+    ----------
+    frames
+        ``(n, rows, columns)``, in the type of the detector, native or not. Frames from inside of an
+        event may share their memory with it.
+    indices
+        ``(n,)``, number of each frame within its stream, counted from 0:
+        ``(seq_num - 1) * frames_per_event + k``. A run that was rewound repeats some: the last
+        one is right.
+    seq_nums
+        ``(n,)``, the sequence number of the event of each frame.
+    timestamps
+        ``(n,)``, the time of the event of each frame, in seconds since the epoch. Stream documents
+        usually come before their event, and in fly scans there is none: it is then the time at
+        which the document arrived.
+    descriptor, data_key
+        The uid of the event descriptor, and which of its data keys.
+    """
+
+    frames: NDArray[Any]
+    indices: NDArray[np.int64]
+    seq_nums: NDArray[np.int64]
+    timestamps: NDArray[np.float64]
+    descriptor: str
+    data_key: str
+
+
+class FrameSource:
+    """Takes the documents of runs and gives the frames that they announce.
+
+    >>> source = FrameSource(root_map={"/detector/disk": "/mnt/detector"})
+    >>> list(source("start", {"uid": "0f3a", "time": 0.0}))
+    []
+
+    Parameters
+    ----------
+    root_map
+        Beginnings of paths in the documents, and what they are called on this machine.
+    timeout
+        How many seconds to wait for frames that were announced but are not in their file yet.
+        While a file fails, only its first document waits.
+    max_bytes
+        The size of a batch, at the most; but a batch has at least one frame.
+    data_keys
+        Which data keys to take frames from; by default, all those that describe images.
+    """
+
+    def __init__(
+        self,
+        *,
+        root_map: Mapping[str, str] = MappingProxyType({}),
+        timeout: float = 10.0,
+        max_bytes: int = 64 * 2**20,
+        data_keys: Collection[str] | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self.max_bytes = max_bytes
+        self._announcements = Announcements(root_map=root_map, data_keys=data_keys)
+        self._reader = FrameReader(max_bytes=max_bytes)
+        self._failing: set[str] = set()
+
+    def __call__(self, name: str, doc: Document) -> Iterator[FrameBatch]:
+        """Take a document, and read the frames that it announces while they are iterated over.
+
+        With its stop document everything about a run is dropped, and its files are closed.
+
+        Raises
+        ------
+        FrameError
+            At the end of the iteration, if some of the frames cannot be read. All the others have
+            been given by then, and the next document is welcome.
+        """
+        announced = self._announcements(name, doc)
+        if name == "stop":
+            self._reader.close(except_for=self._announcements.resources)
+            self._failing &= set(self._announcements.resources)
+        return self._batches(announced)
+
+    def close(self) -> None:
+        """Close all files."""
+        self._reader.close()
+
+    def _batches(self, announced: Iterable[Announced]) -> Iterator[FrameBatch]:
+        losses: list[str] = []
+        for found in announced:
+            lost: list[tuple[int, str]] = []
+            yield from self._read(found, lost)
+            if found.asset is not None:
+                (self._failing.add if lost else self._failing.discard)(found.asset.uid)
+            if lost:
+                losses.append(_loss(found, lost))
+        if losses:
+            raise FrameError(" ".join(losses))
+
+    def _read(self, found: Announced, lost: list[tuple[int, str]]) -> Iterator[FrameBatch]:
+        """Read what was announced; what cannot be read is left in `lost`, with the reason.
+
+        A span that fails is halved until the frames that cannot be read stand alone.
+        """
+        failing = found.asset is not None and found.asset.uid in self._failing
+        deadline = time.monotonic() + (0.0 if failing else self.timeout)
+        spans = [(0, len(found.seq_nums) * found.frames_per_event)]
+        while spans:
+            start, stop = spans.pop()
+            try:
+                frames = self._frames(found, start, stop, deadline)
+            except FrameError as error:
+                middle = (start + stop) // 2
+                if middle == start:
+                    lost.append((start, str(error)))
+                else:
+                    spans += [(middle, stop), (start, middle)]
+                continue
+            if start + len(frames) < stop:
+                spans.append((start + len(frames), stop))
+            yield _batch(found, start, frames)
+
+    def _frames(self, found: Announced, start: int, stop: int, deadline: float) -> NDArray[Any]:
+        if found.problem:
+            raise FrameError(found.problem)
+        if found.asset is None:
+            data_key = found.stream.keys[found.data_key]
+            return frames_of_values(found.values, data_key, start, stop, max_bytes=self.max_bytes)
+        before = found.row * found.frames_per_event
+        return self._reader.read(found.asset, before + start, before + stop, deadline=deadline)
+
+
+def _batch(found: Announced, start: int, frames: NDArray[Any]) -> FrameBatch:
+    """The batch whose first frame is the one of number `start` among those announced."""
+    numbers = np.arange(start, start + len(frames), dtype=np.int64)
+    events, places = np.divmod(numbers, found.frames_per_event)
+    seq_nums = np.asarray(found.seq_nums, dtype=np.int64)[events]
+    return FrameBatch(
+        frames=frames,
+        indices=(seq_nums - 1) * found.frames_per_event + places,
+        seq_nums=seq_nums,
+        timestamps=np.asarray(found.times, dtype=np.float64)[events],
+        descriptor=found.stream.uid,
+        data_key=found.data_key,
+    )
+
+
+def _loss(found: Announced, lost: list[tuple[int, str]]) -> str:
+    first, reason = lost[0]
+    event, place = divmod(first, found.frames_per_event)
+    index = (found.seq_nums[event] - 1) * found.frames_per_event + place
+    return (
+        f"Run {found.stream.run}: of the frames {found.data_key!r}, {len(lost)} cannot be read, "
+        f"the first is number {index}. {reason}"
+    )
