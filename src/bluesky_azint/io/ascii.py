@@ -64,6 +64,17 @@ def write_ascii(
         frame=frame,
         provenance=provenance,
     )
+    write_text(path, text, force=force)
+
+
+def write_text(path: Path, text: str, *, force: bool) -> None:
+    """Write a text file.
+
+    Raises
+    ------
+    FormatError
+        If the file is there already and is not to be replaced, or cannot be written.
+    """
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
@@ -100,7 +111,6 @@ def format_ascii(
     header = [
         f"bluesky-azint {version('bluesky-azint')}, engine {result.engine}",
         *(f"{key}: {value}" for key, value in (provenance or {}).items()),
-        *([] if frame is None else [f"frame: {frame}"]),
         *poni_lines(geometry),
         *(f"{key}: {value}" for key, value in recipe.to_dict().items()),
         "  ".join(columns),
