@@ -2,7 +2,9 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -37,3 +39,16 @@ def vectors() -> dict[str, Any]:
     text = (_shared("reference") / "pyfai_vectors.json").read_text()
     values: dict[str, Any] = json.loads(text)
     return values
+
+
+@pytest.fixture(scope="session")
+def pyfai() -> ModuleType:
+    """pyFAI, whose imports warn of others' deprecations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyFAI
+        import pyFAI.detectors
+        import pyFAI.integrator.azimuthal
+
+    oracle: ModuleType = pyFAI
+    return oracle

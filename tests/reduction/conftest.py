@@ -1,24 +1,8 @@
-"""Geometries, frames, and pyFAI as the oracle."""
-
-import warnings
-from types import ModuleType
+"""Geometries and engines."""
 
 import pytest
 
 import bluesky_azint as ba
-
-
-@pytest.fixture(scope="session")
-def pyfai() -> ModuleType:
-    """pyFAI, whose imports warn of others' deprecations."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pyFAI
-        import pyFAI.detectors
-        import pyFAI.integrator.azimuthal
-
-    oracle: ModuleType = pyFAI
-    return oracle
 
 
 @pytest.fixture(params=["scipy", "opencl"])

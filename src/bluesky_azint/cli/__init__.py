@@ -14,7 +14,7 @@ from importlib import import_module
 
 from bluesky_azint.errors import AzintError
 
-COMMANDS = ("demo", "integrate", "profiles")
+COMMANDS = ("benchmark", "demo", "integrate", "profiles")
 
 FAILED = 1
 INTERRUPTED = 130
