@@ -1,0 +1,179 @@
+"""What a reduced run says about itself: its start document, data keys and configuration.
+
+A reduced run is a run like any other. ``raw_uid`` in its start document leads to the frames, and
+geometry, recipe and versions in it tell how the patterns were made. The radial axis is in the
+configuration of each descriptor, under the name that the ``dims`` of the patterns give.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bluesky_azint.callbacks.resolve import ResolvedCalibration
+from bluesky_azint.geometry import Geometry
+from bluesky_azint.io.poni import geometry_to_dict
+from bluesky_azint.reduction.recipe import Recipe
+from bluesky_azint.units import unit
+
+if TYPE_CHECKING:
+    from event_model.documents import RunStart
+    from event_model.documents.event_descriptor import Configuration, DataKey, Dtype
+
+STAGE = "azint1d"
+DEVICE = "azint"
+SPEC = "AzintRun"
+
+# From the start document of the raw run, where they are there.
+_COPIED = ("scan_id", "sample", "data_session", "data_groups", "proposal", "tiled_access_tags")
+# Names that are Python identifiers, for dataset.sel(q=2.5).
+_AXES = {"q": "q", "2theta": "two_theta", "radius": "r"}
+_PLACE = {"dist": "m", "poni1": "m", "poni2": "m", "rot1": "rad", "rot2": "rad", "rot3": "rad"}
+
+
+def start_metadata(
+    raw_start: RunStart,
+    data_key: str,
+    *,
+    recipe: Recipe,
+    engine: str,
+    calibration: ResolvedCalibration | None,
+) -> dict[str, Any]:
+    """What the start document of a reduced run holds, apart from its uid and time.
+
+    Parameters
+    ----------
+    raw_start
+        The start document of the raw run.
+    data_key
+        Which of its images.
+    recipe, engine
+        What is computed, and the engine that is asked for.
+    calibration
+        The one that the run begins with; None if there is none.
+    """
+    raw: dict[str, Any] = {**raw_start}
+    hints = raw.get("hints", {})
+    return {
+        **{key: raw[key] for key in _COPIED if key in raw},
+        "plan_name": STAGE,
+        "analysis_stage": STAGE,
+        "raw_uid": raw["uid"],
+        "raw_data_key": data_key,
+        "parent_uids": [raw["uid"]],
+        "recipe": recipe.to_dict(),
+        "recipe_hash": recipe.hash,
+        "engine": engine,
+        "versions": software_versions(),
+        "tiled_specs": [SPEC],
+        **({"hints": {"dimensions": hints["dimensions"]}} if "dimensions" in hints else {}),
+        **({} if calibration is None else _calibration_metadata(calibration)),
+    }
+
+
+def _calibration_metadata(calibration: ResolvedCalibration) -> dict[str, Any]:
+    optional = {
+        "calibration_uid": calibration.calibration_uid,
+        "mask_sha256": calibration.mask_sha256,
+    }
+    return {
+        "detector": calibration.detector,
+        "geometry": geometry_to_dict(calibration.geometry),
+        "calibration_origin": calibration.origin,
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def file_provenance(start: Mapping[str, Any], stream: str) -> dict[str, str]:
+    """What the file of a reduced stream says about where it is from, by the start document."""
+    known = ("raw_uid", "raw_data_key", "detector", "calibration_uid", "calibration_origin")
+    return {
+        "uid": start["uid"],
+        "stream": stream,
+        **{key: start[key] for key in (*known, "mask_sha256") if key in start},
+        "versions": json.dumps(start["versions"]),
+    }
+
+
+def software_versions() -> dict[str, str]:
+    """The versions of what the patterns are made with."""
+    names = ("bluesky-azint", "numpy", "scipy", "h5py")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def axis_name(unit_name: str) -> str:
+    """The name of the radial axis, as a dimension of the patterns.
+
+    >>> axis_name("q_A^-1"), axis_name("2th_deg")
+    ('q', 'two_theta')
+    """
+    return _AXES[unit(unit_name).long_name]
+
+
+def data_key(
+    source: str,
+    dtype_numpy: str,
+    shape: Sequence[int] = (),
+    *,
+    dims: Sequence[str] = (),
+    units: str | None = None,
+) -> DataKey:
+    """The data key of numbers, or of arrays of them."""
+    scalar: Dtype = "integer" if "i" in dtype_numpy else "number"
+    return {
+        "source": source,
+        "dtype": "array" if shape else scalar,
+        "dtype_numpy": dtype_numpy,
+        "shape": list(shape),
+        "dims": list(dims),
+        "units": units,
+        "object_name": DEVICE,
+    }
+
+
+def stream_configuration(
+    calibration: ResolvedCalibration,
+    geometry: Geometry,
+    *,
+    radial: NDArray[np.float64],
+    unit_name: str,
+    engine: str,
+    time: float,
+) -> dict[str, Configuration]:
+    """The configuration of a descriptor: radial axis, geometry and engine of its patterns.
+
+    Parameters
+    ----------
+    calibration, geometry
+        The calibration, and its geometry with the shape of the detector if the frames gave that.
+    radial, unit_name
+        Centres of the radial bins, and their unit.
+    engine
+        The engine that did it.
+    time
+        When, in seconds since the epoch.
+    """
+    measure = unit(unit_name).measure
+    values: dict[str, Any] = {name: getattr(geometry, name) for name in _PLACE}
+    keys = {name: data_key(STAGE, "<f8", units=units) for name, units in _PLACE.items()}
+    if geometry.wavelength is not None:
+        values["wavelength"] = geometry.wavelength
+        keys["wavelength"] = data_key(STAGE, "<f8", units="m")
+    values[axis_name(unit_name)] = radial.tolist()
+    keys[axis_name(unit_name)] = data_key(STAGE, "<f8", radial.shape, units=measure)
+    texts = {
+        "unit": unit_name,
+        "engine": engine,
+        "detector": geometry.detector.name,
+        "calibration_uid": calibration.calibration_uid or "",
+        "calibration_origin": calibration.origin,
+    }
+    values |= texts
+    keys |= {name: {"source": STAGE, "dtype": "string", "shape": []} for name in texts}
+    return {DEVICE: {"data": values, "timestamps": dict.fromkeys(values, time), "data_keys": keys}}

@@ -1,0 +1,237 @@
+"""The Reducer: documents of raw runs in, documents of reduced runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from event_model import DocumentRouter
+
+from bluesky_azint.callbacks.frames import FrameSource, image_keys
+from bluesky_azint.callbacks.outputs import Emit
+from bluesky_azint.callbacks.reduced_run import ReducedRun
+from bluesky_azint.callbacks.settings import Flavour, Settings
+from bluesky_azint.errors import RecipeError
+from bluesky_azint.geometry import Geometry
+from bluesky_azint.reduction.recipe import Recipe
+from bluesky_azint.store import CalibrationRecord, CalibrationStore
+
+if TYPE_CHECKING:
+    from event_model.documents import (
+        Datum,
+        DatumPage,
+        Event,
+        EventDescriptor,
+        EventPage,
+        Resource,
+        RunStart,
+        RunStop,
+        StreamDatum,
+        StreamResource,
+    )
+
+logger = logging.getLogger(__name__)
+
+# Images in these streams are not of the sample.
+_NOT_REDUCED = frozenset({"baseline", "dark", "flat"})
+_NO_MAP: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(eq=False)
+class _RawRun:
+    """A raw run that is under way, with its reduced runs by data key."""
+
+    start: RunStart
+    reduced: dict[str, ReducedRun] = field(default_factory=dict)
+
+
+class Reducer(DocumentRouter):
+    """Reduces the frames of raw runs, and emits the patterns as runs of their own.
+
+    A callable for documents, ``reducer(name, doc)``. For each data key with images there is one
+    reduced run, which begins and ends with the raw one. Runs may be nested and interleaved, and
+    what goes wrong in one does not touch another: it is logged and told by the stop document.
+
+    Parameters
+    ----------
+    emit
+        Where the documents of reduced runs go, as ``emit(name, doc)``.
+    recipe
+        What to compute.
+    directory
+        Where the files with patterns are written; None is enough for the inline flavour.
+    store
+        Where calibrations are kept.
+    default
+        A geometry or calibration for detectors of which the documents and the store know none.
+    engine
+        Of the `Integrator`.
+    data_keys
+        Which images to reduce; None for all.
+    root_map
+        Beginnings of paths in raw documents, and what they are called on this machine.
+    flavour
+        ``"stream"``: patterns go into files that stream documents announce. ``"inline"``: they go
+        into events, for consumers that cannot read files.
+
+    Raises
+    ------
+    RecipeError
+        If the flavour is not known, or needs a directory and there is none.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        *,
+        recipe: Recipe,
+        directory: str | PathLike[str] | None = None,
+        store: CalibrationStore | None = None,
+        default: Geometry | CalibrationRecord | None = None,
+        engine: str = "auto",
+        data_keys: Collection[str] | None = None,
+        root_map: Mapping[str, str] = _NO_MAP,
+        flavour: Flavour = "stream",
+    ) -> None:
+        super().__init__()
+        if flavour not in ("stream", "inline"):
+            raise RecipeError(f"There is no flavour {flavour!r}; it is 'stream' or 'inline'.")
+        if flavour == "stream" and directory is None:
+            raise RecipeError(
+                "The patterns are to be written into files and there is no directory for them; "
+                "give one, or flavour='inline'."
+            )
+        self._settings = Settings(
+            recipe=recipe,
+            directory=None if directory is None else Path(directory),
+            store=store,
+            default=default,
+            engine=engine,
+            flavour=flavour,
+        )
+        self._consumer = emit
+        self._data_keys = data_keys
+        self._source = FrameSource(root_map=root_map, data_keys=data_keys)
+        self._runs: dict[str, _RawRun] = {}
+        self._run_of: dict[str, str] = {}  # by descriptor, resource and stream resource
+        self._skipped: set[str] = set()  # descriptors
+
+    def start(self, doc: RunStart) -> None:
+        """Take the start of a raw run."""
+        self._runs[doc["uid"]] = _RawRun(doc)
+        self._take_frames("start", doc)
+
+    def descriptor(self, doc: EventDescriptor) -> None:
+        """Take a descriptor; with the first that has images, a reduced run begins."""
+        raw = self._runs.get(doc["run_start"])
+        if raw is None:
+            logger.warning(
+                "A descriptor of run %s came without its start document; its frames are not "
+                "reduced. Subscribe the reducer before the run begins.",
+                doc["run_start"],
+            )
+        if raw is None or doc["name"] in _NOT_REDUCED:
+            self._skipped.add(doc["uid"])
+            return
+        self._run_of[doc["uid"]] = doc["run_start"]
+        for key in self._images(doc):
+            if key not in raw.reduced:
+                raw.reduced[key] = ReducedRun(
+                    raw.start, key, settings=self._settings, emit=self._emit_safely
+                )
+            raw.reduced[key].describe(doc)
+        self._take_frames("descriptor", doc)
+
+    def resource(self, doc: Resource) -> None:
+        """Take a resource."""
+        self._run_of[doc["uid"]] = doc.get("run_start", "")
+        self._take_frames("resource", doc)
+
+    def stream_resource(self, doc: StreamResource) -> None:
+        """Take a stream resource."""
+        self._run_of[doc["uid"]] = doc.get("run_start", "")
+        self._take_frames("stream_resource", doc)
+
+    def datum(self, doc: Datum) -> Datum:
+        """Take a datum."""
+        self._take_frames("datum", doc)
+        return doc
+
+    def datum_page(self, doc: DatumPage) -> None:
+        """Take a page of datums."""
+        self._take_frames("datum_page", doc)
+
+    def event(self, doc: Event) -> Event:
+        """Take an event."""
+        self._take_frames("event", doc)
+        return doc
+
+    def event_page(self, doc: EventPage) -> EventPage:
+        """Take a page of events."""
+        self._take_frames("event_page", doc)
+        return doc
+
+    def stream_datum(self, doc: StreamDatum) -> None:
+        """Take a stream datum."""
+        self._take_frames("stream_datum", doc)
+
+    def stop(self, doc: RunStop) -> None:
+        """Take the stop of a raw run; its reduced runs end with it."""
+        self._take_frames("stop", doc)
+        self._end(doc["run_start"], doc)
+
+    def close(self) -> None:
+        """End the runs that are still under way: they fail, for no more frames will come."""
+        for uid in list(self._runs):
+            self._end(uid, None)
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _images(self, descriptor: EventDescriptor) -> list[str]:
+        if self._data_keys is None:
+            return image_keys(descriptor)
+        return [key for key in descriptor["data_keys"] if key in self._data_keys]
+
+    def _take_frames(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Reduce the frames that a document announces."""
+        if doc.get("descriptor") in self._skipped:
+            return
+        try:
+            for batch in self._source(name, doc):
+                self._runs[self._run_of[batch.descriptor]].reduced[batch.data_key].reduce(batch)
+        except Exception as error:  # noqa: BLE001  no error of one run may stop another
+            for reduced in self._concerned_by(doc):
+                reduced.troubles.note(error)
+
+    def _concerned_by(self, doc: Mapping[str, Any]) -> Collection[ReducedRun]:
+        """The reduced runs of the raw run that a document is of; all, if it does not tell."""
+        links = (doc.get(key) for key in ("descriptor", "resource", "stream_resource"))
+        uids = [doc.get("run_start"), *(self._run_of.get(link) for link in links if link)]
+        raw = [self._runs[uid] for uid in uids if uid in self._runs] or list(self._runs.values())
+        return [reduced for run in raw for reduced in run.reduced.values()]
+
+    def _end(self, uid: str, raw_stop: RunStop | None) -> None:
+        raw = self._runs.pop(uid, None)
+        for key, reduced in raw.reduced.items() if raw else ():
+            try:
+                reduced.stop(raw_stop)
+            except Exception:
+                logger.exception("The patterns of %r of run %s could not be closed.", key, uid)
+        self._run_of = {link: run for link, run in self._run_of.items() if run in self._runs}
+
+    def _emit_safely(self, name: str, doc: object) -> None:
+        """Emit a document; a consumer that fails must not cost the patterns."""
+        try:
+            self._consumer(name, doc)
+        except Exception:
+            logger.exception("A %s of a reduced run was not taken by %r.", name, self._consumer)
