@@ -19,6 +19,7 @@ integration = pytest.importorskip("pyFAI.integrator.azimuthal")
 ponifile = pytest.importorskip("pyFAI.io.ponifile")
 
 POSITION = "Distance: 0.2\nPoni1: 0.09\nPoni2: 0.085\nRot1: 0.1\nRot2: -0.05\nRot3: 0.02\n"
+HEAD = "poni_version: 2.1\nDetector: Eiger2_500k\nDetector_config: {}\n"
 NUMBERS = {
     "dist": 0.2,
     "poni1": 0.09,
@@ -172,13 +173,20 @@ def test_later_versions(tmp_path: Path, version: str, config: str, last: str) ->
     assert read_poni(path) == Geometry(**NUMBERS, detector=detector("Eiger2_500k"))
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig"])
+def test_comments_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.poni"
+    path.write_bytes(f"{HEAD}# Calibr\xe9\n{POSITION}Wavelength: 1e-10\n".encode(encoding))
+    assert read_poni(path) == Geometry(**NUMBERS, detector=detector("Eiger2_500k"))
+
+
 def test_case_comments_and_history(tmp_path: Path) -> None:
     """pyFAI appends to a file: the last of several entries holds."""
     path = written(
         tmp_path / "a.poni",
         "# Distance: 7\nDISTANCE: 1\nPixelSize1: 1e-4\npixelsize2: 1e-4\nponi1:0\nPONI2 : 0\n"
         "rot1: 1\nrot2: 1\nrot3: 1\na line without a colon\n"
-        "# \xe9 Calibration done on Fri Feb 27 13:52:42 2015\n"
+        "# Calibration done on Fri Feb 27 13:52:42 2015\n"
         "poni_version: 2.1\nDetector: Eiger2_500k\nDetector_config: {}\n"
         f"{POSITION}Wavelength: 1e-10\n",
     )
@@ -232,7 +240,6 @@ def test_catalogue_name_needs_the_shape_of_the_catalogue() -> None:
     assert values["detector_config"]["max_shape"] == [100, 100]
 
 
-HEAD = "poni_version: 2.1\nDetector: Eiger2_500k\nDetector_config: {}\n"
 PIXELS = '{"pixel1": 1e-4, "pixel2": 1e-4}'
 
 
