@@ -93,9 +93,11 @@ class FrameStream:
         self._task = asyncio.create_task(self._expose(self._file, self._writer))
 
     async def wait(self) -> None:
-        """Wait until all frames are written."""
+        """Wait until all frames are written, or somebody stops it."""
         if self._task:
-            await self._task
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
 
     async def stop(self) -> None:
         """Stop exposing; what is written stays."""
@@ -106,7 +108,7 @@ class FrameStream:
     async def close(self) -> None:
         """Stop exposing, and close the file."""
         await self.stop()
-        if self._file and self._writer:
+        if self._file is not None and self._writer is not None:
             self._writer.shutdown()
             self._file.close()
         self._file = self._writer = None
