@@ -22,6 +22,8 @@ Document = Mapping[str, Any]
 # Where areaDetector's HDF5 plugin writes, and what its documents therefore do not say.
 _USUAL_DATASET = "/entry/data/data"
 
+_NUMBER_IN_C = re.compile(r"%[-+ #0]*\d*(\.\d+)?d")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
@@ -59,8 +61,8 @@ class Asset:
         if self.template is None:
             return self.path
         number = self.first_file + frame // self.frames_per_file
-        filled = "{" in self.template
-        name = self.template.format(number) if filled else self.template % number
+        in_c = _NUMBER_IN_C.search(self.template)
+        name = self.template % number if in_c else self.template.format(number)
         return re.sub("//+", "/", self.path + name)
 
     def name_of(self, frame: int) -> str:
@@ -129,26 +131,25 @@ class StreamRows:
     """
 
     def __init__(self) -> None:
-        self._first_indices: dict[str, int] = {}
+        self._first_indices: dict[tuple[str, str], int] = {}
         self._ends: dict[tuple[str, str], tuple[Asset, int]] = {}
 
     def row(self, start: int, stop: int, *, asset: Asset, run: str, data_key: str) -> int:
         """The row of the index `start` of a stream datum that ends before the index `stop`."""
-        if asset.uid not in self._first_indices:
+        if (run, asset.uid) not in self._first_indices:
             before, end = self._ends.get((run, data_key), (asset, -1))
             first = 0
             if start == end:
                 same_files = replace(before, uid=asset.uid) == asset
-                first = self._first_indices[before.uid] if same_files else start
-            self._first_indices[asset.uid] = first
+                first = self._first_indices[run, before.uid] if same_files else start
+            self._first_indices[run, asset.uid] = first
         self._ends[run, data_key] = asset, stop
-        return start - self._first_indices[asset.uid]
+        return start - self._first_indices[run, asset.uid]
 
     def forget(self, run: str) -> None:
         """Drop what is known of a run."""
-        for place in [place for place in self._ends if place[0] == run]:
-            asset, _ = self._ends.pop(place)
-            self._first_indices.pop(asset.uid, None)
+        self._first_indices = {k: v for k, v in self._first_indices.items() if k[0] != run}
+        self._ends = {k: v for k, v in self._ends.items() if k[0] != run}
 
 
 def _from_stream_resource(document: Document, parameters: Document) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class FrameReader:
 
     def __init__(self, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._open: dict[str, h5py.Dataset] = {}
+        self._open: dict[str, tuple[h5py.File, h5py.Dataset]] = {}
 
     def read(self, asset: Asset, start: int, stop: int, *, deadline: float = 0.0) -> NDArray[Any]:
         """Frames of an asset from `start` on, as many before `stop` as may be read at once.
@@ -83,8 +83,9 @@ class FrameReader:
             self._forget(uid)
 
     def _forget(self, uid: str) -> None:
-        if (dataset := self._open.pop(uid, None)) is not None:
-            dataset.file.close()
+        if uid in self._open:
+            file, _ = self._open.pop(uid)
+            file.close()
 
     def _from_images(self, asset: Asset, start: int, stop: int) -> NDArray[Any]:
         parts: list[NDArray[Any]] = []
@@ -128,7 +129,8 @@ class FrameReader:
 
     @contextmanager
     def _dataset(self, asset: Asset) -> Iterator[h5py.Dataset]:
-        if (dataset := self._open.get(asset.uid)) is not None:
+        if asset.uid in self._open:
+            _, dataset = self._open[asset.uid]
             dataset.refresh()
             yield dataset
             return
@@ -140,7 +142,7 @@ class FrameReader:
             file.close()
             raise
         if live:
-            self._open[asset.uid] = dataset
+            self._open[asset.uid] = file, dataset
         else:  # nothing that another one writes would be seen in it
             file.close()
 
