@@ -16,15 +16,36 @@ if TYPE_CHECKING:
         image_keys,
     )
     from bluesky_azint.callbacks.reducer import Reducer
+    from bluesky_azint.callbacks.retrieval import AzintRun, reduced_runs
+    from bluesky_azint.callbacks.server import EmbeddedTiled, embedded_tiled
+    from bluesky_azint.callbacks.tiled_sink import TiledSink, restore_run
 
-__all__ = ["FrameBatch", "FrameSource", "Reducer", "frames_per_event", "image_keys"]
+__all__ = [
+    "AzintRun",
+    "EmbeddedTiled",
+    "FrameBatch",
+    "FrameSource",
+    "Reducer",
+    "TiledSink",
+    "embedded_tiled",
+    "frames_per_event",
+    "image_keys",
+    "reduced_runs",
+    "restore_run",
+]
 
 _HOMES = {
+    "AzintRun": "bluesky_azint.callbacks.retrieval",
+    "EmbeddedTiled": "bluesky_azint.callbacks.server",
     "FrameBatch": "bluesky_azint.callbacks.frames",
     "FrameSource": "bluesky_azint.callbacks.frames",
     "Reducer": "bluesky_azint.callbacks.reducer",
+    "TiledSink": "bluesky_azint.callbacks.tiled_sink",
+    "embedded_tiled": "bluesky_azint.callbacks.server",
     "frames_per_event": "bluesky_azint.callbacks.frames",
     "image_keys": "bluesky_azint.callbacks.frames",
+    "reduced_runs": "bluesky_azint.callbacks.retrieval",
+    "restore_run": "bluesky_azint.callbacks.tiled_sink",
 }
 
 

@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 _HDF5 = "application/x-hdf5"
 # Tiled keeps the names "seq_num" and "time" to itself.
 _DATA_KEYS = {"seq_num": "raw_seq_num"}
-_LIVE = ("intensity", "sigma", "raw_seq_num", "timestamp")
+_LIVE = ("intensity", "sigma")
 
 
 class Output(Protocol):
