@@ -146,7 +146,7 @@ class ClassicSimulatedDetector(Device):  # type: ignore[misc]
         else:
             self._writer = TiffWriter(self.folder / uid, "frame")
             kwargs = {"template": TIFF_TEMPLATE, "filename": "frame", **per_point}
-            resource = ("AD_TIFF", self.folder, uid, kwargs, "posix")
+            resource = ("AD_TIFF", self.folder, f"{uid}/", kwargs, "posix")
         document, self._make_datum = resource_factory(*resource)
         self._assets = [("resource", document)]
         self._points = 0

@@ -41,7 +41,8 @@ class TiffHandler:
     """What the spec AD_TIFF means."""
 
     def __init__(self, path: str, template: str, filename: str, frame_per_point: int) -> None:
-        self.name = (template, f"{path}/", filename)
+        assert path.endswith("/")  # as areaDetector has it: readers put the rest behind it
+        self.name = (template, path, filename)
         self.frames = frame_per_point
 
     def __call__(self, point_number: int) -> NDArray[Any]:
