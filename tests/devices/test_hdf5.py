@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,19 +15,25 @@ from bluesky_azint.devices.hdf5 import DATASET, FrameFile
 from bluesky_azint.errors import FormatError
 from bluesky_azint.io.images import open_frames
 
+READ = """
+import sys, h5py, hdf5plugin, numpy
+with h5py.File(sys.argv[1], "r", swmr=True) as file:
+    numpy.save(sys.argv[2], file["/entry/data/data"][:])
+"""
+
 
 @pytest.mark.parametrize("compress", [True, False])
-def test_frames_can_be_read_while_the_file_grows(
+def test_another_process_reads_while_the_file_grows(
     tmp_path: Path, numbered: NDArray[np.int32], compress: bool
 ) -> None:
-    path = tmp_path / "made" / "on the way" / "run.h5"
+    path, seen = tmp_path / "made" / "on the way" / "run.h5", tmp_path / "seen.npy"
     file = FrameFile(path, (20, 30), np.dtype("int32"), compress=compress)
-    with h5py.File(path, "r", swmr=True) as reader:
-        for number, frame in enumerate(numbered, start=1):
-            file.write(frame)
-            reader[DATASET].refresh()
-            assert len(file) == number
-            np.testing.assert_array_equal(reader[DATASET][:], numbered[:number])
+    for number, frame in enumerate(numbered, start=1):
+        file.write(frame)
+        assert len(file) == number
+        if number == 2:
+            subprocess.run([sys.executable, "-c", READ, path, seen], check=True)
+            np.testing.assert_array_equal(np.load(seen), numbered[:2])
     file.close()
     with open_frames(path) as frames:  # found without its place being named
         np.testing.assert_array_equal(frames.stack(0, 3), numbered)
