@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _LAG = 0.5  # seconds behind the clock that are worth a warning
 _LATE = (
     "Frame %d of %s comes %.1f s late: frames take longer to make and write than the %.4g s between "
-    "them. Ask for fewer per second, or for files without compression."
+    "them. Ask for fewer per second, or for a smaller detector."
 )
 
 
