@@ -9,22 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bluesky_azint.callbacks.frames import (
-        FrameBatch,
-        FrameSource,
-        frames_per_event,
-        image_keys,
-    )
+    from bluesky_azint.callbacks.frames import FrameBatch, FrameSource, frames_per_event, image_keys
+    from bluesky_azint.callbacks.live import LiveReduction
     from bluesky_azint.callbacks.reducer import Reducer
     from bluesky_azint.callbacks.retrieval import AzintRun, reduced_runs
     from bluesky_azint.callbacks.server import EmbeddedTiled, embedded_tiled
     from bluesky_azint.callbacks.tiled_sink import TiledSink, restore_run
+    from bluesky_azint.callbacks.worker import BackgroundCallback
 
 __all__ = [
     "AzintRun",
+    "BackgroundCallback",
     "EmbeddedTiled",
     "FrameBatch",
     "FrameSource",
+    "LiveReduction",
     "Reducer",
     "TiledSink",
     "embedded_tiled",
@@ -36,9 +35,11 @@ __all__ = [
 
 _HOMES = {
     "AzintRun": "bluesky_azint.callbacks.retrieval",
+    "BackgroundCallback": "bluesky_azint.callbacks.worker",
     "EmbeddedTiled": "bluesky_azint.callbacks.server",
     "FrameBatch": "bluesky_azint.callbacks.frames",
     "FrameSource": "bluesky_azint.callbacks.frames",
+    "LiveReduction": "bluesky_azint.callbacks.live",
     "Reducer": "bluesky_azint.callbacks.reducer",
     "TiledSink": "bluesky_azint.callbacks.tiled_sink",
     "embedded_tiled": "bluesky_azint.callbacks.server",

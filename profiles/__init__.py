@@ -7,11 +7,13 @@ one after the other in the session's namespace.
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from bluesky_azint.errors import FormatError, RecipeError
 
-__all__ = ["copy_profile", "profile_path", "profiles"]
+__all__ = ["at_session_end", "copy_profile", "profile_path", "profiles"]
 
 
 def profiles() -> list[str]:
@@ -65,3 +67,22 @@ def copy_profile(name: str, destination: Path, *, force: bool = False) -> Path:
         dirs_exist_ok=True,
     )
     return destination
+
+
+def at_session_end(close: Callable[[], object]) -> None:
+    """Call something when the session ends.
+
+    `atexit` would be too late: before its turn the interpreter waits for all threads to end, and
+    that of a Tiled server in this process ends only when it is told to.
+
+    Parameters
+    ----------
+    close
+        What to call, in a thread of its own, after the main thread has done its work.
+    """
+
+    def wait_and_close() -> None:
+        threading.main_thread().join()
+        close()
+
+    threading.Thread(target=wait_and_close, name="azint-session-end").start()

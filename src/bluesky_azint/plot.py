@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.reduction.result import IntegrationResult
-from bluesky_azint.units import unit
+from bluesky_azint.units import unit as unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
 
 RINGS = "tab:orange"
 
@@ -22,9 +23,12 @@ RINGS = "tab:orange"
 def plot_reduction(
     path: Path,
     frame: NDArray[Any],
-    result: IntegrationResult,
     geometry: Geometry,
+    radial: Floats,
+    intensity: Floats,
+    sigma: Floats | None = None,
     *,
+    unit: str,
     title: str,
     rings: Sequence[float] = (),
 ) -> None:
@@ -35,65 +39,63 @@ def plot_reduction(
     path
         Where to, a ``.png`` or whatever matplotlib writes.
     frame
-        The frame, ``(rows, columns)``.
-    result
-        Its pattern, of one frame.
+        The frame, (rows, columns).
     geometry
         What it was reduced with.
+    radial, intensity, sigma
+        Its pattern, each (npt,); sigma is None where there are no error bars.
+    unit
+        Radial unit of the pattern.
     title
         What stands above.
     rings
-        Radial positions to mark, in the unit of the pattern.
+        Radial positions to mark, in that unit.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     figure.suptitle(title)
-    _draw_frame(left, frame, result, geometry, rings)
-    _draw_pattern(right, result, rings)
+    _draw_frame(left, frame, geometry.detector.mask)
+    if len(rings):
+        _mark_rings(left, geometry.radial(unit_of(unit)), rings)
+    _draw_pattern(right, radial, intensity, sigma)
+    for ring in rings:
+        right.axvline(ring, color=RINGS, linewidth=0.5, alpha=0.8, zorder=0)
+    right.set_xlabel(unit_of(unit).label)
     figure.savefig(path, dpi=130)
 
 
-def _draw_frame(
-    axes: Axes,
-    frame: NDArray[Any],
-    result: IntegrationResult,
-    geometry: Geometry,
-    rings: Sequence[float],
-) -> None:
-    bad = np.zeros(frame.shape, dtype=bool)
-    if geometry.detector.mask is not None:
-        bad |= geometry.detector.mask
+def _draw_frame(axes: Axes, frame: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
+    """The square root of the counts, which shows weak rings; masked and bad pixels in grey."""
+    import matplotlib as mpl
+
+    bad = ~np.isfinite(frame) if mask is None else mask | ~np.isfinite(frame)
     if frame.dtype.kind in "iu":
         bad |= (frame == np.iinfo(frame.dtype).max) | (frame < 0)
-    shown = np.ma.masked_array(frame.astype(np.float64), bad | ~np.isfinite(frame))
-    low, high = np.percentile(shown.compressed(), [1, 99.7]) if shown.count() else (0.0, 1.0)
-    image = axes.imshow(
-        np.sqrt(np.maximum(shown, 0)),
+    counts = np.ma.masked_array(np.sqrt(np.where(bad, 0, frame).astype(np.float64)), bad)
+    low, high = np.percentile(counts.compressed(), [1, 99.7]) if counts.count() else (0.0, 1.0)
+    axes.imshow(
+        counts,
         origin="lower",
-        cmap="viridis",
-        vmin=np.sqrt(max(low, 0.0)),
-        vmax=np.sqrt(max(high, 1.0)),
+        cmap=mpl.colormaps["viridis"].with_extremes(bad="0.85"),
+        vmin=low,
+        vmax=max(high, low + 1.0),
         interpolation="nearest",
     )
-    image.cmap.set_bad("0.85")
-    if len(rings):
-        axes.contour(
-            geometry.radial(unit(result.unit)), sorted(rings), colors=RINGS, linewidths=0.6
-        )
     axes.set(xlabel="column", ylabel="row", title="Frame (square root of the counts)")
 
 
-def _draw_pattern(axes: Axes, result: IntegrationResult, rings: Sequence[float]) -> None:
-    filled = result.count > 0
-    radial, intensity = result.radial[filled], result.intensity[filled]
-    for ring in rings:
-        axes.axvline(ring, color=RINGS, linewidth=0.6)
-    if result.sigma is not None:
-        sigma = result.sigma[filled]
+def _mark_rings(axes: Axes, radial: Floats, rings: Sequence[float]) -> None:
+    """Mark rings on the right half of a frame, so that the left half shows what was measured."""
+    shown = np.array(radial)
+    shown[:, : radial.shape[1] // 2] = np.nan
+    axes.contour(shown, sorted(rings), colors=RINGS, linewidths=0.7)
+
+
+def _draw_pattern(axes: Axes, radial: Floats, intensity: Floats, sigma: Floats | None) -> None:
+    if sigma is not None:
         axes.fill_between(radial, intensity - sigma, intensity + sigma, alpha=0.35, linewidth=0)
     axes.plot(radial, intensity, linewidth=0.9)
-    shown = unit(result.unit)
-    axes.set(xlabel=shown.label, ylabel="intensity", title="Pattern")
+    axes.set(ylabel="intensity", title="Pattern")
     axes.margins(x=0.01)

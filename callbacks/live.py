@@ -1,0 +1,106 @@
+"""Live reduction in a session: between a RunEngine and Tiled, in threads of its own.
+
+::
+
+    RunEngine ──> TiledSink ──────────────────────────────> raw
+         └──────> BackgroundCallback ─> Reducer ─> TiledSink ─> reduced
+
+Nothing of it ever blocks the RunEngine, or raises in it.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from bluesky_azint.callbacks.reducer import Reducer
+from bluesky_azint.callbacks.tiled_sink import TiledSink
+from bluesky_azint.callbacks.worker import BackgroundCallback
+from bluesky_azint.geometry import Geometry
+from bluesky_azint.reduction.recipe import Recipe
+from bluesky_azint.store import CalibrationRecord, CalibrationStore
+
+if TYPE_CHECKING:
+    from tiled.client.container import Container
+
+
+class LiveReduction:
+    """Reduces every run of a RunEngine that has images, and puts it into Tiled.
+
+    Subscribe it, ``RE.subscribe(live)``, and use it as a context manager or `close` it in the end.
+
+    Parameters
+    ----------
+    reduced
+        The Tiled container for reduced runs.
+    recipe
+        What to compute.
+    directory
+        Where the files with patterns are written, which the Tiled server must be able to read;
+        and ``backup``, with the documents of runs that Tiled did not take.
+    store
+        Where calibrations are kept.
+    default
+        A geometry or calibration for detectors of which the documents and the store know none.
+    raw
+        The Tiled container for raw runs; None where something else writes them.
+    engine
+        Of the `Integrator`.
+    """
+
+    def __init__(
+        self,
+        reduced: Container,
+        *,
+        recipe: Recipe,
+        directory: str | PathLike[str],
+        store: CalibrationStore | None = None,
+        default: Geometry | CalibrationRecord | None = None,
+        raw: Container | None = None,
+        engine: str = "auto",
+    ) -> None:
+        backup = Path(directory) / "backup"
+        self._raw = None if raw is None else TiledSink(raw, backup_directory=backup)
+        self._reduced = TiledSink(reduced, backup_directory=backup)
+        self._reducer = Reducer(
+            self._reduced,
+            recipe=recipe,
+            directory=directory,
+            store=store,
+            default=default,
+            engine=engine,
+        )
+        self._worker = BackgroundCallback(self._reducer, name="azint-reduction")
+
+    def __call__(self, name: str, doc: Any) -> None:  # noqa: ANN401  any of ten typed dicts
+        """Take a document of a raw run."""
+        if self._raw is not None:
+            self._raw(name, doc)
+        self._worker(name, doc)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all frames so far are reduced and in Tiled; False if a time-out comes first.
+
+        Parameters
+        ----------
+        timeout
+            Seconds for each of the threads; None waits for ever.
+        """
+        stages = (self._worker, self._reduced, self._raw)
+        done = [stage.flush(timeout) for stage in stages if stage is not None]
+        return all(done)
+
+    def close(self) -> None:
+        """Reduce and write what is left, and end the threads."""
+        self._worker.close()
+        self._reducer.close()
+        self._reduced.close()
+        if self._raw is not None:
+            self._raw.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
