@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from event_model import NumpyEncoder
 
+from bluesky_azint.callbacks.spill import Document
 from bluesky_azint.errors import FormatError
 
 
-def append_documents(path: Path, documents: Iterable[tuple[str, Any]]) -> None:
+def append_documents(path: Path, documents: Iterable[tuple[str, Document]]) -> None:
     """Add documents to a file, which is made when it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
@@ -20,7 +20,7 @@ def append_documents(path: Path, documents: Iterable[tuple[str, Any]]) -> None:
             file.write(json.dumps({"name": name, "doc": doc}, cls=NumpyEncoder) + "\n")
 
 
-def read_documents(path: Path) -> Iterator[tuple[str, Any]]:
+def read_documents(path: Path) -> Iterator[tuple[str, Document]]:
     """The documents in a file.
 
     Raises

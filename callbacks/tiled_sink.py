@@ -1,28 +1,27 @@
 """Runs into Tiled, while they are measured, from a thread of its own.
 
-A Tiled server may be slow, restart, or die, and no scan may feel it. So whoever has a document only
-puts it into a queue, and a thread takes it to the server: rows in blocks, twice a second. When the
+A Tiled server may be slow, restart, or die, and no scan may feel it. So a thread takes documents to
+the server, and another has it write the rows that have come, as a block, twice a second. When the
 server fails a run, which the client finds out by trying for half a minute, all documents of that
 run, past and coming, go into a file, from which `restore_run` writes them later.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
-import queue
 import threading
-import time
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 from event_model import RunRouter
 
 from bluesky_azint.callbacks.backup import append_documents, read_documents
+from bluesky_azint.callbacks.spill import Document
 from bluesky_azint.callbacks.tiled_runs import RunWriter
+from bluesky_azint.callbacks.worker import BackgroundCallback
 from bluesky_azint.errors import StoreError
 
 if TYPE_CHECKING:
@@ -61,21 +60,15 @@ class TiledSink:
         self._flush_seconds = flush_seconds
         self._runs: dict[str, _RunSink] = {}
         self._router = RunRouter([self._begin])
-        # Documents; events to be set when all before them is written; None at the end.
-        self._queue: queue.SimpleQueue[tuple[str, Any] | threading.Event | None] = (
-            queue.SimpleQueue()
-        )
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="azint-tiled-sink", daemon=True)
-        self._thread.start()
-        atexit.register(self.close)
+        self._lock = threading.Lock()  # of the runs, which two threads write
+        self._worker = BackgroundCallback(self._take, name="azint-tiled-sink")
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._tick, name="azint-tiled-clock", daemon=True)
+        self._clock.start()
 
-    def __call__(self, name: str, doc: Any) -> None:  # noqa: ANN401  any of ten typed dicts
+    def __call__(self, name: str, doc: Document) -> None:
         """Take a document."""
-        if self._closed:
-            logger.error("A %s came after the sink was closed; it is not written to Tiled.", name)
-        else:
-            self._queue.put((name, doc))
+        self._worker(name, doc)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all documents so far are in Tiled, or in a backup.
@@ -84,19 +77,17 @@ class TiledSink:
         -------
         Whether they are; False when the timeout, in seconds, came first.
         """
-        written = threading.Event()
-        if self._closed:
-            return not self._thread.is_alive()
-        self._queue.put(written)
-        return written.wait(timeout)
+        done = self._worker.flush(timeout)
+        if done:
+            self._write_rows()
+        return done
 
     def close(self) -> None:
-        """Write what is left, and end the thread."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-            atexit.unregister(self.close)
-        self._thread.join()
+        """Write what is left, and end the threads."""
+        self._worker.close()
+        self._ended.set()
+        self._clock.join()
+        self._write_rows()
 
     def __enter__(self) -> Self:
         return self
@@ -104,33 +95,20 @@ class TiledSink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(self) -> None:
-        """Take documents to the server, until there are no more."""
-        due = threading.TIMEOUT_MAX  # when the rows that were collected are written
-        while True:
-            try:
-                item = self._queue.get(timeout=max(0.0, due - time.monotonic()))
-            except queue.Empty:
-                item = threading.Event()
-            if isinstance(item, tuple):
-                self._take(*item)
-                due = min(due, time.monotonic() + self._flush_seconds)
-            if not isinstance(item, tuple) or time.monotonic() >= due:
-                for run in list(self._runs.values()):
-                    run.flush()
-                due = threading.TIMEOUT_MAX
-            if isinstance(item, threading.Event):
-                item.set()
-            elif item is None:
-                return
+    def _take(self, name: str, doc: Document) -> None:
+        with self._lock:
+            self._router(name, dict(doc))
+            if name == "stop":
+                self._runs.pop(doc["run_start"], None)
 
-    def _take(self, name: str, doc: Any) -> None:  # noqa: ANN401
-        try:
-            self._router(name, doc)
-        except Exception:
-            logger.exception("A %s belongs to no run that is written to Tiled.", name)
-        if name == "stop":
-            self._runs.pop(doc["run_start"], None)
+    def _tick(self) -> None:
+        while not self._ended.wait(self._flush_seconds):
+            self._write_rows()
+
+    def _write_rows(self) -> None:
+        with self._lock:
+            for run in self._runs.values():
+                run.flush()
 
     def _begin(self, name: str, doc: RunStart) -> tuple[list[_RunSink], list[object]]:
         """What takes the documents of a run; called by the router."""
@@ -146,10 +124,12 @@ class _RunSink:
         self._where = f"run {uid} to {client.uri}"
         self._backup = backup
         self._failed = False
-        self._documents: list[tuple[str, Any]] = []  # as long as they may be needed for a backup
+        self._documents: list[
+            tuple[str, Document]
+        ] = []  # as long as they may be needed for a backup
         self._write, self._flush = _writer(client)
 
-    def __call__(self, name: str, doc: Any) -> None:  # noqa: ANN401
+    def __call__(self, name: str, doc: Document) -> None:
         """Take a document; never raises."""
         self._documents.append((name, doc))
         if not self._failed:
@@ -170,8 +150,8 @@ class _RunSink:
         except Exception as error:  # noqa: BLE001  whatever it is, the run must go somewhere
             self._failed = True
             logger.error(
-                "Writing %s failed: %r. All its documents go into %s; restore_run(path, client) "
-                "writes them to Tiled when the server is well again.",
+                "Writing %s failed: %r. All its documents go into %s, from which "
+                "bluesky_azint.callbacks.restore_run writes them when the server is well again.",
                 self._where,
                 error,
                 self._backup,
@@ -217,7 +197,7 @@ def restore_run(path: str | PathLike[str], client: Container) -> None:
     flush()
 
 
-def _writer(client: Container) -> tuple[Callable[[str, Any], object], Callable[[], None]]:
+def _writer(client: Container) -> tuple[Callable[[str, Document], object], Callable[[], None]]:
     """What writes the documents of one run, and what writes the rows that it has collected."""
     writer, normalizer = RunWriter(client), RunNormalizer()
     normalizer.subscribe(writer)
