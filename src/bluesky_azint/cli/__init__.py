@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from bluesky_azint.errors import AzintError
+from bluesky_azint.errors import AzintError, RecipeError
 
 COMMANDS = ("benchmark", "demo", "integrate", "profiles")
 
 FAILED = 1
+WRONG_USAGE = 2
 INTERRUPTED = 130
 
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
     except (AzintError, OSError) as error:
         print(f"bluesky-azint {args.command}: {error}", file=sys.stderr)
-        return FAILED
+        return WRONG_USAGE if isinstance(error, RecipeError) else FAILED
     except KeyboardInterrupt:
         print(f"bluesky-azint {args.command}: interrupted", file=sys.stderr)
         return INTERRUPTED

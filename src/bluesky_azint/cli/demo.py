@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -61,7 +61,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--calibrant", help=f"mark its rings (simulated frames: its frames; {CALIBRANT})"
     )
-    parser.add_argument("--points", type=int, default=11, help="steps of the scan (11)")
+    parser.add_argument(
+        "--points", type=int, help="steps of the scan (11; with --images as many as there are)"
+    )
     parser.add_argument("--npt", type=int, default=1000, help="number of radial bins (1000)")
     parser.add_argument("--unit", default="q_A^-1", help="radial unit (q_A^-1)")
     parser.add_argument(
@@ -77,6 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     _check(args)
+    points = args.points or _number_of_frames(args.images)
     _say("Loading Bluesky and Tiled")
     from bluesky_azint.callbacks.server import embedded_tiled
 
@@ -87,13 +90,13 @@ def run(args: argparse.Namespace) -> int:
         _say("Starting a Tiled server in this process")
         tiled = stack.enter_context(embedded_tiled(folder))
         with _run_engine() as engine:
-            raw_uid, geometry = _measure(args, engine, tiled, folder)
+            raw_uid, geometry = _measure(args, points, engine, tiled, folder)
         _say("Reading the patterns back")
-        reduced = _read_back(tiled, raw_uid, args.points)
+        reduced = _read_back(tiled, raw_uid, points)
         picture = args.picture or PICTURE
         _draw(picture, reduced, _first_frame(folder), geometry, _calibrant(args))
         report = Report(
-            frames=args.points,
+            frames=points,
             raw_uid=raw_uid,
             reduced_uid=reduced.start["uid"],
             picture=str(picture.resolve()),
@@ -111,14 +114,27 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is started."""
     if bool(args.images) != bool(args.poni):
         raise RecipeError("--images and --poni go together; give both, or neither.")
-    if args.points < 1:
+    if args.points is not None and args.points < 1:
         raise RecipeError(f"--points is {args.points}; a scan needs at least one.")
     if args.picture is not None and args.picture.exists() and not args.force:
         raise FormatError(f"{args.picture} is there already; use --force to write over it.")
 
 
+def _number_of_frames(images: Sequence[str] | None) -> int:
+    """How many frames the files hold; a modest number if there are none."""
+    from bluesky_azint.io.images import open_frames
+
+    if not images:
+        return 11
+    number = 0
+    for image in images:
+        with open_frames(image) as frames:
+            number += len(frames)
+    return number
+
+
 def _measure(
-    args: argparse.Namespace, engine: RunEngine, tiled: EmbeddedTiled, folder: Path
+    args: argparse.Namespace, points: int, engine: RunEngine, tiled: EmbeddedTiled, folder: Path
 ) -> tuple[str, Geometry]:
     """Store the calibration and scan with live reduction; the raw uid and the geometry."""
     from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
@@ -147,8 +163,8 @@ def _measure(
         store=tiled.calibrations,
         raw=tiled.raw,
     ) as live:
-        engine.subscribe(live)
-        return _scan(engine, detector, motor, args.points), geometry
+        engine.subscribe(live)  # type: ignore[no-untyped-call]
+        return _scan(engine, detector, motor, points), geometry
 
 
 def _pose() -> Geometry:
@@ -202,13 +218,16 @@ def _scan(engine: RunEngine, detector: Any, motor: Any, points: int) -> str:  # 
     import bluesky.plans as bp
     from tqdm import tqdm
 
+    uids: list[str] = []
     with tqdm(total=points, desc="Scanning", unit="frame", file=sys.stderr) as bar:
 
-        def step(name: str, doc: dict[str, Any]) -> None:
+        def note(name: str, doc: Any) -> None:  # noqa: ANN401  any of ten typed dicts
+            if name == "start":
+                uids.append(doc["uid"])
             bar.update(name == "event")
 
-        (uid,) = engine(bp.scan([detector], motor, 0, 1, points), step)
-    return str(uid)
+        engine(bp.scan([detector], motor, 0, 1, points), note)
+    return uids[0]
 
 
 @contextmanager
@@ -291,7 +310,8 @@ def _ring_positions(calibrant_name: str, geometry: Geometry, unit_name: str) -> 
         return []
     two_theta = calibrant(calibrant_name).two_theta(geometry.wavelength)
     place = Position(y=np.sin(two_theta), x=np.zeros_like(two_theta), z=np.cos(two_theta))
-    return unit(unit_name)(place, geometry.wavelength).tolist()
+    positions: list[float] = unit(unit_name)(place, geometry.wavelength).tolist()
+    return positions
 
 
 def _retrieval(args: argparse.Namespace, tiled: EmbeddedTiled, raw_uid: str) -> str:

@@ -90,10 +90,12 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reduce the images; 0 if all went well, 1 if one did not, 2 if what is asked for cannot be.
+    """Reduce the images; 0 if all went well, 1 if one did not.
 
     Raises
     ------
+    RecipeError
+        If what is asked for cannot be.
     AzintError
         If nothing can be reduced: the PONI file, the mask, the dark or the flat cannot be used,
         or the engine is not there.
@@ -102,15 +104,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from bluesky_azint.errors import AzintError, RecipeError
+    from bluesky_azint.errors import AzintError
 
-    try:
-        recipe = _recipe(args)
-        output = _output(args)
-    except RecipeError as error:
-        print(f"bluesky-azint integrate: error: {error}", file=sys.stderr)
-        return 2
-
+    recipe = _recipe(args)
+    output = _output(args)
     if output.folder is not None:
         output.folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
