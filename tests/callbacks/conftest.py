@@ -17,6 +17,7 @@ from ophyd.sim import NullStatus
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
 from ophyd_async.sim import SimBlobDetector
 
+from bluesky_azint.callbacks import EmbeddedTiled
 from bluesky_azint.callbacks.frames import FrameBatch, FrameSource
 from bluesky_azint.errors import FrameError
 
@@ -29,7 +30,7 @@ def run_engine() -> Iterator[RunEngine]:
     engine = RunEngine({}, call_returns_result=True)
     yield engine
     if engine.state == "paused":
-        engine.halt()
+        engine.halt()  # type: ignore[no-untyped-call]
     engine.loop.call_soon_threadsafe(engine.loop.stop)
     engine._th.join()
     engine.loop.close()
@@ -197,3 +198,13 @@ def collect() -> Iterator[Callable[..., Collector]]:
     yield make
     for collector in made:
         collector.source.close()
+
+
+@pytest.fixture(scope="session")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTiled]:
+    """One Tiled server for all tests: it takes seconds to start. It can read all their files."""
+    from bluesky_azint.callbacks import embedded_tiled
+
+    root = tmp_path_factory.getbasetemp()
+    with embedded_tiled(root / "tiled", readable_storage=[root]) as server:
+        yield server

@@ -46,7 +46,8 @@ class InlineDetector:
 
 def run(devices: list[Any], plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
     """Do something with staged detectors within a run."""
-    return (yield from bpp.stage_wrapper(bpp.run_wrapper(plan), devices))
+    within = bpp.run_wrapper(plan)  # type: ignore[no-untyped-call]
+    return (yield from bpp.stage_wrapper(within, devices))  # type: ignore[no-untyped-call]
 
 
 def fly(detector: SimBlobDetector, info: TriggerInfo) -> MsgGenerator[None]:
@@ -250,7 +251,7 @@ def interrupted(detector: Any) -> MsgGenerator[None]:
 def run_interrupted(run_engine: RunEngine, detector: Any, collector: Any) -> None:
     with pytest.raises(RunEngineInterrupted):
         run_engine(run([detector], interrupted(detector)), collector)
-    run_engine.resume()
+    run_engine.resume()  # type: ignore[no-untyped-call]
 
 
 def test_rewound_stream_documents(
@@ -296,7 +297,8 @@ def test_nested_runs(
         yield from outer(bps.trigger_and_read([blob_detector]))
         yield from outer(bps.close_run())
 
-    run_engine(bpp.stage_wrapper(nested(), [blob_detector, camera]), collector)
+    plan = bpp.stage_wrapper(nested(), [blob_detector, camera])  # type: ignore[no-untyped-call]
+    run_engine(plan, collector)
     assert [batch.data_key for batch in collector.batches] == [
         "blob", "camera", "blob", "camera", "blob",
     ]  # fmt: skip
@@ -322,7 +324,7 @@ def test_a_detector_staged_again_within_a_run(
     def twice() -> MsgGenerator[None]:
         for count in (3, 2):
             points = bps.repeat(lambda: bps.trigger_and_read([blob_detector]), count)
-            yield from bpp.stage_wrapper(points, [blob_detector])
+            yield from bpp.stage_wrapper(points, [blob_detector])  # type: ignore[no-untyped-call]
 
     run_engine(run([], twice()), collector)
     starts = [
@@ -427,7 +429,7 @@ def test_a_file_that_fails_is_waited_for_once(
     begin = time.monotonic()
     again = replay(live.documents, collect(timeout=0.3))
     assert len(again.errors) == 10
-    assert 0.3 <= time.monotonic() - begin < 1.5  # and not 3 s
+    assert 0.3 <= time.monotonic() - begin < 2.5  # and not 3 s
 
 
 def test_a_document_that_never_comes(

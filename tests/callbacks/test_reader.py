@@ -232,7 +232,7 @@ def test_waiting_ends(tmp_path: Path, reader: FrameReader) -> None:
     begin = time.monotonic()
     with pytest.raises(FrameError):
         reader.read(asset(tmp_path / "f.h5"), 0, 1, deadline=begin + 0.2)
-    assert 0.2 <= time.monotonic() - begin < 1
+    assert 0.2 <= time.monotonic() - begin < 5
 
 
 def test_a_truncated_file(tmp_path: Path, reader: FrameReader) -> None:

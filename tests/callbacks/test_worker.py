@@ -75,7 +75,7 @@ def test_a_hanging_callback_does_not_slow_a_scan(run_engine: RunEngine, gate: Ga
     """The whole scan is over before the callback has done its first document."""
     detector = SynSignal(name="camera", func=lambda: np.zeros((100, 100)))
     with BackgroundCallback(gate, name="test") as callback:
-        run_engine.subscribe(callback)
+        run_engine.subscribe(callback)  # type: ignore[no-untyped-call]
         result = run_engine(bp.count([detector], 20))
         assert isinstance(result, RunEngineResult)
         assert result.exit_status == "success"
@@ -98,7 +98,7 @@ def test_a_failing_callback_does_not_abort_a_scan(
     told: list[Failure] = []
     detector = SynSignal(name="camera", func=lambda: np.zeros((3, 3)))
     with BackgroundCallback(fail, name="reduction", on_error=told.append) as callback:
-        run_engine.subscribe(callback)
+        run_engine.subscribe(callback)  # type: ignore[no-untyped-call]
         result = run_engine(bp.count([detector], 3))
         assert callback.flush(30)
     assert isinstance(result, RunEngineResult)
