@@ -18,6 +18,7 @@ its PONI files mean here what they mean there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -141,11 +142,17 @@ class Geometry:
     def corners(self, rows: slice = slice(None)) -> Position:
         """Place of the pixel corners, each an array of shape (rows + 1, columns + 1).
 
-        `corners_of_pixels` gives each pixel its four.
+        `at_corners` gives each pixel its four.
         """
         n1, n2 = self.shape
         start, stop, _ = rows.indices(n1)
         return self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
+
+    def at_corners(
+        self, function: Callable[[Position], FloatArray], rows: slice = slice(None)
+    ) -> FloatArray:
+        """Values of a function of the place, at the corners of each pixel, (rows, columns, 4)."""
+        return corners_of_pixels(function(self.corners(rows)))
 
     def _grid(self, index1: FloatArray, index2: FloatArray) -> Position:
         """Lab positions of a grid of fractional pixel indices, the orientation applied."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.binning import Axis, AzimuthRange, wrapped
-from bluesky_azint.geometry import Geometry, Position, corners_of_pixels
+from bluesky_azint.geometry import Geometry, Position
 from bluesky_azint.splitting import Shares, bbox_split, full_split, no_split
 from bluesky_azint.units import Unit
 
@@ -210,7 +210,7 @@ def _extent(geometry: Geometry, unit: Unit, splitting: str, rows: slice) -> tupl
 
 def _corner_values(geometry: Geometry, unit: Unit, rows: slice) -> FloatArray:
     """Radial value of the corners of the pixels of a block of rows, ``(rows, columns, 4)``."""
-    return corners_of_pixels(unit(geometry.corners(rows), geometry.wavelength))
+    return geometry.at_corners(lambda place: unit(place, geometry.wavelength), rows)
 
 
 def _azimuth(place: Position) -> FloatArray:
@@ -241,7 +241,7 @@ def _split_block(
     corner = _corner_values(geometry, unit, rows)[usable]
     chi_corner = None
     if chi is not None:
-        chi_corner = corners_of_pixels(_azimuth(geometry.corners(rows)))[usable]
+        chi_corner = geometry.at_corners(_azimuth, rows)[usable]
     if splitting == "full" and chi is not None and chi_corner is not None:
         return full_split(axis.position(corner), chi_corner, chi, azimuth)
     reach = _reach(value, corner)

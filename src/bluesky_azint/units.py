@@ -49,6 +49,8 @@ class Unit:
         Whether the equation uses it; it is then never called without.
     positive
         Whether an automatic range starts at zero at the lowest.
+    period
+        Of an angle, a full turn in this unit; None for what does not come back to itself.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Unit:
     scale: float = 1.0
     needs_wavelength: bool = False
     positive: bool = True
+    period: float | None = None
 
     def __call__(self, place: Position, wavelength: float | None) -> FloatArray:
         """The quantity at places in the laboratory.
@@ -95,6 +98,11 @@ def two_theta_from_position(
     return np.arctan2(r_from_position(x, y, z, wavelength), z)
 
 
+def chi_from_position(x: FloatArray, y: FloatArray, z: FloatArray, wavelength: float) -> FloatArray:
+    r"""Azimuth, in radians from :math:`-\pi` to :math:`\pi`: :math:`\chi = \mathrm{atan2}(y, x)`."""
+    return np.arctan2(y, x)
+
+
 def q_from_position(x: FloatArray, y: FloatArray, z: FloatArray, wavelength: float) -> FloatArray:
     r"""Scattering vector, in 1/nm: :math:`q = (4\pi/\lambda)\, r / \sqrt{2R(R + z)}`."""
     r2 = x * x + y * y
@@ -111,8 +119,21 @@ TTH_DEG = Unit("2th_deg", "2θ", "degree", "2theta", two_theta_from_position, sc
 Q_NM = Unit("q_nm^-1", "q", "1/nm", "q", q_from_position, needs_wavelength=True)
 Q_A = Unit("q_A^-1", "q", "1/angstrom", "q", q_from_position, scale=0.1, needs_wavelength=True)
 R_MM = Unit("r_mm", "r", "mm", "radius", r_from_position, scale=1e3)
+CHI_RAD = Unit(
+    "chi_rad", "χ", "rad", "azimuth", chi_from_position, positive=False, period=2.0 * np.pi
+)
+CHI_DEG = Unit(
+    "chi_deg",
+    "χ",
+    "degree",
+    "azimuth",
+    chi_from_position,
+    scale=180.0 / np.pi,
+    positive=False,
+    period=360.0,
+)
 
-UNITS = {unit.name: unit for unit in (Q_A, Q_NM, TTH_DEG, TTH_RAD, R_MM)}
+UNITS = {unit.name: unit for unit in (Q_A, Q_NM, TTH_DEG, TTH_RAD, R_MM, CHI_DEG, CHI_RAD)}
 
 
 def unit(name: str | Unit) -> Unit:
