@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bluesky_azint.binning import Axis, AzimuthRange, wrapped
+from bluesky_azint.binning import Axis
 from bluesky_azint.errors import RecipeError
 
 
@@ -36,16 +36,17 @@ def test_a_range_of_nothing_is_refused(ends: tuple[float, float]) -> None:
         Axis.from_range(*ends, 10)
 
 
-@given(st.floats(-100, 100))
-def test_wrapped_angles_are_the_same_angles(angle: float) -> None:
-    assert -np.pi <= wrapped(np.array(angle)) <= np.pi
-    np.testing.assert_allclose(
-        np.exp(1j * wrapped(np.array(angle))), np.exp(1j * angle), atol=1e-12
-    )
+@given(st.floats(-1000, 1000), st.floats(-360, 360))
+def test_angles_come_back_to_themselves(angle: float, lower: float) -> None:
+    axis = Axis.from_range(lower, lower + 360, 36, 360.0)
+    position = axis.position(np.array([angle, angle + 360]))
+    assert ((position >= 0) & (position <= axis.end)).all()
+    turn = np.exp(2j * np.pi * position / axis.end)
+    np.testing.assert_allclose(turn, np.exp(1j * np.deg2rad(angle - lower)), atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("ends", "start", "width"),
+    ("ends", "lower", "width"),
     [
         ((170, 190), 170, 20),
         ((170, -170), 170, 20),
@@ -54,17 +55,31 @@ def test_wrapped_angles_are_the_same_angles(angle: float) -> None:
         ((-180, 180), -180, 360),
         ((0, 1000), 0, 360),
         ((-10, 10), -10, 20),
+        ((350, -350), 350, 20),
     ],
 )
-def test_ranges_of_azimuth_mean_what_they_say(
-    ends: tuple[float, float], start: float, width: float
+def test_ranges_of_angles_mean_what_they_say(
+    ends: tuple[float, float], lower: float, width: float
 ) -> None:
-    azimuth = AzimuthRange.from_degrees(*ends)
-    assert azimuth.start == pytest.approx(np.deg2rad(start))
-    assert azimuth.width == pytest.approx(np.deg2rad(width))
-    assert azimuth.everything == (width == 360)
+    axis = Axis.from_range(*ends, 4, 360.0)
+    assert axis.lower == lower
+    assert axis.step * 4 == pytest.approx(width, rel=1e-5)
+    assert axis.everything == (width == 360)
+    assert axis.end == pytest.approx(4)
 
 
-def test_an_empty_range_of_azimuth_is_refused() -> None:
+def test_an_empty_range_of_angles_is_refused() -> None:
     with pytest.raises(RecipeError, match="holds nothing"):
-        AzimuthRange.from_degrees(30, 30)
+        Axis.from_range(30, 30, 1, 360.0)
+
+
+@given(st.floats(-180, 180), st.floats(-180, 180))
+def test_differences_of_angles_go_the_shorter_way(one: float, other: float) -> None:
+    axis = Axis.from_range(0, 360, 360, 360.0)
+    difference = axis.difference(np.array([one]), np.array([other]))[0]
+    assert abs(difference) <= 180.01
+    np.testing.assert_allclose(
+        np.exp(1j * np.deg2rad(difference * axis.step)),
+        np.exp(1j * np.deg2rad(one - other)),
+        atol=1e-9,
+    )

@@ -1,13 +1,15 @@
 """The look-up table and its two forms."""
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import bluesky_azint as ba
-from bluesky_azint.binning import AzimuthRange
-from bluesky_azint.lookup import Lookup, build_lookup, radial_axis
+from bluesky_azint.binning import EPSILON
+from bluesky_azint.grid import make_grid
+from bluesky_azint.lookup import Lookup, build_lookup
 from bluesky_azint.units import R_MM, TTH_DEG
 
 GEOMETRY = ba.Geometry(
@@ -19,12 +21,13 @@ GEOMETRY = ba.Geometry(
     rot2=-0.07,
     rot3=0.3,
 )
-SPLITTINGS = ("no", "bbox", "full")
+SPLITTINGS = ("no", "bbox", "pseudo", "full")
 
 
-def table(splitting: str, npt: int = 100, **options: object) -> Lookup:
-    axis = radial_axis(GEOMETRY, TTH_DEG, splitting, npt, None)
-    return build_lookup(GEOMETRY, axis, TTH_DEG, splitting, **options)  # type: ignore[arg-type]
+def table(
+    splitting: str, npt: int = 100, mask: NDArray[np.bool_] | None = None, **ranges: Any
+) -> Lookup:
+    return build_lookup(GEOMETRY, make_grid(GEOMETRY, TTH_DEG, splitting, npt, **ranges), mask)
 
 
 @pytest.mark.parametrize("splitting", SPLITTINGS)
@@ -47,18 +50,24 @@ def test_masked_pixels_are_nowhere_and_do_not_move_the_axis(splitting: str) -> N
 
 @pytest.mark.parametrize("splitting", SPLITTINGS)
 def test_sectors_make_up_the_whole(splitting: str) -> None:
-    sectors = [AzimuthRange.from_degrees(s, s + 72) for s in range(-180, 180, 72)]
-    parts = sum(table(splitting, azimuth=sector).matrix.toarray() for sector in sectors)
-    np.testing.assert_allclose(parts, table(splitting).matrix.toarray(), atol=1e-12)
+    starts = np.arange(-180.0, 180, 72)
+    sectors = [table(splitting, azimuth_range=(start, start + 72)) for start in starts]
+    parts = sum(sector.matrix.toarray() for sector in sectors)
+    np.testing.assert_allclose(parts, table(splitting).matrix.toarray(), atol=1e-4)
+
+
+@pytest.mark.parametrize("splitting", SPLITTINGS)
+def test_a_cake_adds_up_to_a_pattern(splitting: str) -> None:
+    cake = table(splitting, npt_azim=36, azimuth_range=(-180, 180)).matrix.toarray()
+    pattern = table(splitting).matrix.toarray()
+    np.testing.assert_allclose(cake.reshape(36, 100, -1).sum(axis=0), pattern, atol=1e-12)
 
 
 @pytest.mark.parametrize("splitting", SPLITTINGS)
 def test_what_is_outside_the_range_is_not_counted(splitting: str) -> None:
-    wide = radial_axis(GEOMETRY, TTH_DEG, splitting, 100, None)
-    inner = dataclasses.replace(
-        wide, lower=wide.lower + 20 * wide.step, upper=wide.upper - 30 * wide.step, npt=50
-    )
-    lookup = build_lookup(GEOMETRY, inner, TTH_DEG, splitting)
+    wide = make_grid(GEOMETRY, TTH_DEG, splitting, 100).radial
+    inner = (wide.lower + 20 * wide.step, (wide.upper - 30 * wide.step) / EPSILON)
+    lookup = table(splitting, 50, radial_range=inner)
     np.testing.assert_allclose(
         lookup.matrix.toarray(), table(splitting).matrix.toarray()[20:70], atol=1e-9
     )
@@ -66,7 +75,7 @@ def test_what_is_outside_the_range_is_not_counted(splitting: str) -> None:
 
 def test_bbox_is_the_centre_and_the_farthest_corner() -> None:
     geometry = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, (1, 1)), dist=0.1, poni1=-3e-3)
-    axis = radial_axis(geometry, R_MM, "bbox", 10, None)
+    axis = make_grid(geometry, R_MM, "bbox", 10).radial
     centre, reach = np.hypot(3.5, 0.5), np.hypot(4, 1) - np.hypot(3.5, 0.5)
     assert axis.lower == pytest.approx(centre - reach)
     assert axis.upper == pytest.approx(centre + reach, rel=2e-7)
@@ -93,6 +102,6 @@ def test_selected_columns_are_those_of_the_matrix() -> None:
     lookup = table("full")
     pixels = np.array([5, 17, 3000])
     np.testing.assert_array_equal(
-        lookup.select(pixels).toarray(), lookup.matrix.toarray()[:, pixels]
+        lookup.select(pixels).matrix.toarray(), lookup.matrix.toarray()[:, pixels]
     )
-    assert lookup.select(np.empty(0, dtype=int)).shape == (100, 0)
+    assert lookup.select(np.empty(0, dtype=int)).matrix.shape == (100, 0)

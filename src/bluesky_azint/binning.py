@@ -1,8 +1,11 @@
-r"""Binning: the axis that pixels are sorted along, and ranges of azimuth that wrap.
+r"""Binning: the axes that pixels are sorted along.
 
-A radial axis of :math:`n` bins runs from ``lower`` to ``upper``; bin :math:`k` holds
+An axis of :math:`n` bins runs from ``lower`` to ``upper``; bin :math:`k` holds
 :math:`lower + k\delta \le v < lower + (k+1)\delta`. So that the largest value is inside, the upper
 end is moved up by one part in :math:`2^{23}`, as pyFAI does: both then sort every pixel alike.
+
+An angle comes back to itself after a period. Its axis runs upwards from ``lower``, over whatever
+cut there is in the angles, and over a full turn at the most.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from bluesky_azint.errors import RecipeError
 FloatArray = NDArray[np.float64]
 
 EPSILON = 1.0 + 2.0**-23
-FULL_TURN = 2.0 * np.pi
 
 
 @dataclass(frozen=True)
@@ -30,28 +32,38 @@ class Axis:
         The ends, the upper one not included.
     npt
         Number of bins.
+    period
+        After which values come back to themselves; None if they do not.
     """
 
     lower: float
     upper: float
     npt: int
+    period: float | None = None
 
     @classmethod
-    def from_range(cls, lower: float, upper: float, npt: int) -> Axis:
+    def from_range(cls, lower: float, upper: float, npt: int, period: float | None = None) -> Axis:
         """The axis that holds both ends of a range.
+
+        With a period, ``(170, -170)`` and ``(170, 190)`` are equal, and a range of a full turn or
+        more, ``(0, 360)`` or ``(-180, 180)``, is everything.
 
         Raises
         ------
         RecipeError
             If the range holds nothing.
         """
+        if period is not None:
+            if upper < lower:
+                upper += period * np.ceil((lower - upper) / period)
+            upper = min(upper, lower + period)
         inclusive = upper * EPSILON if upper > 0 else upper / EPSILON
-        if not lower < inclusive:
+        if not lower < inclusive or (period is not None and lower == upper):
             raise RecipeError(
-                f"The range from {lower} to {upper} holds nothing; set radial_range to two "
-                "values of which the first is the smaller."
+                f"The range from {lower} to {upper} holds nothing; give two values of which the "
+                "first is the smaller, or of an angle two that differ."
             )
-        return cls(float(lower), float(inclusive), npt)
+        return cls(float(lower), float(inclusive), npt, period)
 
     @property
     def step(self) -> float:
@@ -63,44 +75,32 @@ class Axis:
         """Centres of the bins, ``(npt,)``."""
         return self.lower + (np.arange(self.npt, dtype=np.float64) + 0.5) * self.step
 
-    def position(self, values: FloatArray) -> FloatArray:
-        """Values in units of bins: ``floor`` of it is the number of the bin."""
-        return (values - self.lower) / self.step
+    @property
+    def turn(self) -> float | None:
+        """The period in units of bins."""
+        return None if self.period is None else self.period / self.step
 
-
-@dataclass(frozen=True)
-class AzimuthRange:
-    """A range of azimuth that runs upwards from ``start`` by ``width``, both in radians."""
-
-    start: float
-    width: float
-
-    @classmethod
-    def from_degrees(cls, lower: float, upper: float) -> AzimuthRange:
-        """The range from ``lower`` up to ``upper``; ``(170, -170)`` and ``(170, 190)`` are equal.
-
-        A range of a full turn or more, ``(0, 360)`` or ``(-180, 180)``, is everything.
-        """
-        width = upper - lower
-        if width <= 0:
-            width %= 360.0
-        if width == 0:
-            raise RecipeError(
-                f"azimuth_range is ({lower}, {upper}) and holds nothing; give two angles in "
-                "degrees, the range runs upwards from the first."
-            )
-        return cls(float(np.deg2rad(lower)), float(np.deg2rad(min(width, 360.0))))
+    @property
+    def end(self) -> float:
+        """Where the axis ends, in units of bins: after the last one, or after a full turn."""
+        return float(self.npt) if self.turn is None else min(float(self.npt), self.turn)
 
     @property
     def everything(self) -> bool:
         """Whether it is a full turn."""
-        return self.width >= FULL_TURN
+        return self.turn is not None and self.end == self.turn
 
-    def offset(self, chi: FloatArray) -> FloatArray:
-        """Angle from the middle of the range, wrapped into half a turn on either side."""
-        return wrapped(chi - (self.start + 0.5 * self.width))
+    def position(self, values: FloatArray) -> FloatArray:
+        """Values in units of bins: ``floor`` of it is the number of the bin.
 
+        With a period they are brought between 0 and a full turn.
+        """
+        position: FloatArray = (values - self.lower) / self.step
+        return position if self.turn is None else position % self.turn
 
-def wrapped(angle: FloatArray) -> FloatArray:
-    r"""Angles brought into :math:`[-\pi, \pi]` by whole turns."""
-    return angle - FULL_TURN * np.round(angle / FULL_TURN)
+    def difference(self, values: FloatArray, origin: FloatArray) -> FloatArray:
+        """Distance from an origin in units of bins; with a period, the shorter way round."""
+        distance: FloatArray = (values - origin) / self.step
+        if self.turn is not None:
+            distance = distance - self.turn * np.round(distance / self.turn)
+        return distance

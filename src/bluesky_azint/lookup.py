@@ -7,7 +7,6 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,18 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.binning import Axis, AzimuthRange, wrapped
-from bluesky_azint.geometry import Geometry, Position
-from bluesky_azint.splitting import Shares, bbox_split, full_split, no_split
-from bluesky_azint.units import Unit
+from bluesky_azint.geometry import Geometry
+from bluesky_azint.grid import Grid, blocks, split_block
+from bluesky_azint.splitting import Shares
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-ROWS_PER_BLOCK = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +89,12 @@ class Lookup:
             (self.weights, self.bins, self.indptr), shape=(self.n_bins, self.n_pixels), copy=False
         )
 
-    def select(self, pixels: NDArray[np.integer]) -> csc_array:
-        """The columns of some pixels as a sparse matrix of shape ``(n_bins, len(pixels))``."""
-        from scipy.sparse import csc_array
-
+    def select(self, pixels: NDArray[np.integer]) -> Lookup:
+        """The look-up of some pixels, renumbered from 0."""
         length = self.indptr[pixels + 1] - self.indptr[pixels]
-        indptr = np.concatenate([[0], np.cumsum(length)])
+        indptr = np.concatenate([[0], np.cumsum(length)], dtype=np.int32)
         entry = np.arange(indptr[-1]) + np.repeat(self.indptr[pixels] - indptr[:-1], length)
-        return csc_array(
-            (self.weights[entry], self.bins[entry], indptr), shape=(self.n_bins, len(pixels))
-        )
+        return Lookup(self.n_bins, indptr, self.bins[entry], self.weights[entry])
 
     def compact(self, limit: int = 8) -> Compact | None:
         """The same as first bin and weights; None if a pixel touches more than ``limit`` bins."""
@@ -124,135 +116,35 @@ class Lookup:
         return Compact(first, weights)
 
 
-def radial_axis(
-    geometry: Geometry,
-    unit: Unit,
-    splitting: str,
-    npt: int,
-    radial_range: tuple[float, float] | None,
-) -> Axis:
-    """The radial axis: the range asked for, or what the whole detector covers.
-
-    The mask has no say, so that it never moves the axis. What a pixel covers is its centre, its
-    interval or its corners, by the splitting.
-    """
-    if radial_range is not None:
-        return Axis.from_range(*radial_range, npt)
-    ends = [_extent(geometry, unit, splitting, rows) for rows in _blocks(geometry)]
-    lower, upper = min(low for low, _ in ends), max(high for _, high in ends)
-    return Axis.from_range(max(lower, 0.0) if unit.positive else lower, upper, npt)
-
-
-def build_lookup(
-    geometry: Geometry,
-    axis: Axis,
-    unit: Unit,
-    splitting: str,
-    azimuth: AzimuthRange | None = None,
-    mask: Mask | None = None,
-) -> Lookup:
-    """Sort every pixel that is not masked into the bins of the axis.
+def build_lookup(geometry: Geometry, grid: Grid, mask: Mask | None = None) -> Lookup:
+    """Sort every pixel that is not masked into the bins of the grid.
 
     Parameters
     ----------
-    geometry, unit
-        What gives a pixel its radial value.
-    axis
-        The radial bins.
-    splitting
-        How a pixel is shared, see `bluesky_azint.splitting`.
-    azimuth
-        The range of azimuth that counts; None for all.
+    geometry
+        Where the pixels are.
+    grid
+        The bins, and how a pixel is shared among them.
     mask
         Boolean, of detector shape, True = masked.
     """
-    n1, n2 = geometry.shape
-    if azimuth is not None and azimuth.everything:
-        azimuth = None
-    usable = np.ones((n1, n2), dtype=bool) if mask is None else ~mask
-    number = np.zeros((n1, n2), dtype=np.int32)
+    usable = np.ones(geometry.shape, dtype=bool) if mask is None else ~mask
+    number = np.zeros(geometry.shape, dtype=np.int32)
     bins, weights = [], []
-    for rows in _blocks(geometry):
+    for rows in blocks(geometry):
         kept = usable[rows]
-        shares = _split_block(geometry, axis, unit, splitting, azimuth, rows, kept).inside(axis.npt)
+        shares = split_block(geometry, grid, rows, kept)
         number[rows][kept] = np.bincount(shares.pixel, minlength=np.count_nonzero(kept))
         bins.append(shares.bin.astype(np.int32))
         weights.append(shares.weight)
-    return Lookup(
-        n_bins=axis.npt,
-        indptr=np.concatenate([[0], np.cumsum(number, dtype=np.int32)], dtype=np.int32),
-        bins=np.concatenate(bins) if bins else np.empty(0, dtype=np.int32),
-        weights=np.concatenate(weights) if weights else np.empty(0),
-    )
+    return Lookup(grid.n_bins, _pointer(number), np.concatenate(bins), np.concatenate(weights))
 
 
-def _blocks(geometry: Geometry) -> Iterator[slice]:
-    n1, _ = geometry.shape
-    for start in range(0, n1, ROWS_PER_BLOCK):
-        yield slice(start, min(start + ROWS_PER_BLOCK, n1))
+def lookup_of_shares(shares: Shares, n_pixels: int, n_bins: int) -> Lookup:
+    """The look-up that holds some shares of pixels."""
+    number = np.bincount(shares.pixel, minlength=n_pixels)
+    return Lookup(n_bins, _pointer(number), shares.bin.astype(np.int32), shares.weight)
 
 
-def _extent(geometry: Geometry, unit: Unit, splitting: str, rows: slice) -> tuple[float, float]:
-    """Smallest and largest radial value that a block of rows covers.
-
-    The largest is that of corners in single precision, which pyFAI has: so the axes are equal.
-    """
-    centre = unit(geometry.centres(rows), geometry.wavelength)
-    if splitting == "no":
-        return float(centre.min()), float(centre.max())
-    corner = _corner_values(geometry, unit, rows)
-    rounded = (corner / unit.scale).astype(np.float32).astype(np.float64) * unit.scale
-    if splitting == "full":
-        return float(corner.min()), float(rounded.max())
-    lower, upper = centre - _reach(centre, corner), centre + _reach(centre, rounded)
-    return float(lower.min()), float(upper.max())
-
-
-def _corner_values(geometry: Geometry, unit: Unit, rows: slice) -> FloatArray:
-    """Radial value of the corners of the pixels of a block of rows, ``(rows, columns, 4)``."""
-    return geometry.at_corners(lambda place: unit(place, geometry.wavelength), rows)
-
-
-def _azimuth(place: Position) -> FloatArray:
-    return np.arctan2(place.y, place.x)
-
-
-def _reach(centre: FloatArray, corner: FloatArray) -> FloatArray:
-    """Largest distance of a corner from the centre."""
-    reach: FloatArray = np.abs(corner - centre[..., np.newaxis]).max(axis=-1)
-    return reach
-
-
-def _split_block(
-    geometry: Geometry,
-    axis: Axis,
-    unit: Unit,
-    splitting: str,
-    azimuth: AzimuthRange | None,
-    rows: slice,
-    usable: Mask,
-) -> Shares:
-    """Shares of the usable pixels of a block of rows, numbered from 0."""
-    place = geometry.centres(rows)
-    value = unit(place, geometry.wavelength)[usable]
-    chi = _azimuth(place)[usable] if azimuth or splitting == "full" else None
-    if splitting == "no":
-        return no_split(axis.position(value), chi, azimuth)
-    corner = _corner_values(geometry, unit, rows)[usable]
-    chi_corner = None
-    if chi is not None:
-        chi_corner = geometry.at_corners(_azimuth, rows)[usable]
-    if splitting == "full" and chi is not None and chi_corner is not None:
-        return full_split(axis.position(corner), chi_corner, chi, azimuth)
-    reach = _reach(value, corner)
-    half_width = None
-    if chi is not None and chi_corner is not None:
-        half_width = np.abs(wrapped(chi_corner - chi[:, np.newaxis])).max(axis=1)
-    return bbox_split(
-        axis.position(value - reach),
-        axis.position(value + reach),
-        axis.position(np.zeros(1)).item() if unit.positive else -np.inf,
-        chi,
-        half_width,
-        azimuth,
-    )
+def _pointer(number: NDArray[np.integer]) -> NDArray[np.int32]:
+    return np.concatenate([[0], np.cumsum(number)], dtype=np.int32)

@@ -11,7 +11,8 @@ from bluesky_azint.engines import ENGINES, BadValues, Engine, create_engine
 from bluesky_azint.engines.opencl import OpenCLEngine
 from bluesky_azint.engines.scipy import ScipyEngine
 from bluesky_azint.errors import EngineError
-from bluesky_azint.lookup import Lookup, build_lookup, radial_axis
+from bluesky_azint.grid import make_grid
+from bluesky_azint.lookup import Lookup, build_lookup
 from bluesky_azint.units import TTH_DEG
 
 Factory = Callable[..., Engine]
@@ -28,7 +29,11 @@ def opencl_gather(lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
     return OpenCLEngine(lookup, bad, square=square, scatter=False)
 
 
-@pytest.fixture(params=[ScipyEngine, opencl_scatter, opencl_gather])
+def opencl_exact(lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
+    return OpenCLEngine(lookup, bad, square=square, exact=True)
+
+
+@pytest.fixture(params=[ScipyEngine, opencl_scatter, opencl_gather, opencl_exact])
 def factory(request: pytest.FixtureRequest) -> Factory:
     chosen: Factory = request.param
     return chosen
@@ -41,8 +46,7 @@ def lookup(request: pytest.FixtureRequest) -> Lookup:
     geometry = ba.Geometry(
         detector=ba.Detector(1e-3, 1e-3, SHAPE), dist=0.3, poni1=0.12, poni2=0.13, rot1=0.2
     )
-    axis = radial_axis(geometry, TTH_DEG, request.param, 130, None)
-    return build_lookup(geometry, axis, TTH_DEG, request.param, mask=mask)
+    return build_lookup(geometry, make_grid(geometry, TTH_DEG, request.param, 130), mask)
 
 
 def frame_of(dtype: str) -> np.ndarray[Any, Any]:

@@ -5,7 +5,7 @@ import pytest
 import bluesky_azint as ba
 
 
-@pytest.fixture(params=["scipy", "opencl"])
+@pytest.fixture(params=["scipy", "opencl", "histogram"])
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -11,14 +11,16 @@ from bluesky_azint.errors import EngineError
 if TYPE_CHECKING:
     from bluesky_azint.lookup import Lookup
 
-__all__ = ["ENGINES", "BadValues", "Engine", "FrameSums", "create_engine"]
+__all__ = ["ENGINES", "BadValues", "Engine", "FrameSums", "best_engine", "create_engine"]
 
 ENGINES = ("auto", "opencl", "scipy")
 
 logger = logging.getLogger(__name__)
 
 
-def create_engine(name: str, lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
+def create_engine(
+    name: str, lookup: Lookup, bad: BadValues, *, square: bool, exact: bool = False
+) -> Engine:
     """The engine of that name for a look-up.
 
     Parameters
@@ -31,6 +33,8 @@ def create_engine(name: str, lookup: Lookup, bad: BadValues, *, square: bool) ->
         Values that mark a pixel as bad.
     square
         Whether the sums with the squared shares are wanted, too.
+    exact
+        Whether the shares need all their digits: where sums are differences of large numbers.
 
     Raises
     ------
@@ -41,18 +45,30 @@ def create_engine(name: str, lookup: Lookup, bad: BadValues, *, square: bool) ->
         raise EngineError(
             f"There is no engine {name!r}; choose one of {', '.join(map(repr, ENGINES))}."
         )
-    if name in ("auto", "opencl"):
-        try:
-            from bluesky_azint.engines.opencl import OpenCLEngine
+    if name == "auto":
+        name = best_engine()
+    if name == "scipy":
+        from bluesky_azint.engines.scipy import ScipyEngine
 
-            return OpenCLEngine(lookup, bad, square=square)
-        except (ImportError, EngineError) as error:
-            if name == "opencl":
-                raise EngineError(
-                    f"The engine 'opencl' cannot be used here: {error} Install the extra "
-                    "bluesky-azint[pocl] for a device on any CPU, or choose engine='scipy'."
-                ) from error
-            logger.info("No OpenCL here, the SciPy engine is used: %s", error)
-    from bluesky_azint.engines.scipy import ScipyEngine
+        return ScipyEngine(lookup, bad, square=square)
+    try:
+        from bluesky_azint.engines.opencl import OpenCLEngine
 
-    return ScipyEngine(lookup, bad, square=square)
+        return OpenCLEngine(lookup, bad, square=square, exact=exact)
+    except (ImportError, EngineError) as error:
+        raise EngineError(
+            f"The engine 'opencl' cannot be used here: {error} Install the extra "
+            "bluesky-azint[pocl] for a device on any CPU, or choose engine='scipy'."
+        ) from error
+
+
+def best_engine() -> str:
+    """The fastest engine that works here."""
+    try:
+        from bluesky_azint.engines import opencl
+
+        opencl.default_device()
+    except (ImportError, EngineError) as error:
+        logger.info("No OpenCL here, the SciPy engine is used: %s", error)
+        return "scipy"
+    return "opencl"

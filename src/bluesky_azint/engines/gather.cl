@@ -6,12 +6,13 @@
  * PIXEL    type of a pixel            SUM      type of a sum
  * SQUARES  squared shares too, 0 or 1 WHOLE    all shares are one, 0 or 1
  * N_BINS   number of bins             SIZE     work-items in a group, a power of two
+ * WEIGHT   type of a share, float or double
  * BAD(v)   whether a value is bad
  */
 kernel void gather(global const PIXEL *frame,
                    global const int *pointer,
                    global const int *pixels,
-                   global const float *weights,
+                   global const WEIGHT *weights,
                    global SUM *sums,
                    global int *bad,
                    global int *n_bad)

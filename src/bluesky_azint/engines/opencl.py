@@ -31,6 +31,9 @@ ITEMS_PER_CORE = 8
 HISTOGRAMS_PER_ITEM = 4
 GROUP_SIZE = 128
 
+# Histograms of more bins do not stay in the cache.
+MOST_BINS_TO_SCATTER = 2**15
+
 
 @cache
 def default_device() -> cl.Device:
@@ -68,7 +71,7 @@ class OpenCLEngine:
 
     Parameters
     ----------
-    lookup, bad, square
+    lookup, bad, square, exact
         See `bluesky_azint.engines.create_engine`.
     device
         The device; None takes `default_device`.
@@ -84,6 +87,7 @@ class OpenCLEngine:
         bad: BadValues,
         *,
         square: bool,
+        exact: bool = False,
         device: cl.Device | None = None,
         scatter: bool | None = None,
     ) -> None:
@@ -91,10 +95,13 @@ class OpenCLEngine:
         self._queue = _queue(device)
         self._square = square
         self._is_cpu = bool(device.type & cl.device_type.CPU)
-        compact = lookup.compact() if (self._is_cpu if scatter is None else scatter) else None
+        exact = exact and not lookup.whole
+        if scatter is None:
+            scatter = self._is_cpu and not exact and lookup.n_bins <= MOST_BINS_TO_SCATTER
+        compact = lookup.compact() if scatter else None
         programs = Programs(self._queue.context, lookup, bad, square=square and not lookup.whole)
         self._sum: Strategy = (
-            Gather(self._queue, programs, lookup)
+            Gather(self._queue, programs, lookup, np.float64 if exact else np.float32)
             if compact is None
             else Scatter(self._queue, programs, compact)
         )
@@ -262,9 +269,16 @@ class Scatter:
 class Gather:
     """Sums bin after bin; for GPUs, and for pixels that touch many bins."""
 
-    def __init__(self, queue: cl.CommandQueue, programs: Programs, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        queue: cl.CommandQueue,
+        programs: Programs,
+        lookup: Lookup,
+        weight_dtype: type[np.floating[Any]],
+    ) -> None:
         context, flags = queue.context, cl.mem_flags
         self._queue, self._programs = queue, programs
+        self._weight = C_TYPES[np.dtype(weight_dtype).str[1:]]
         rows = lookup.matrix.tocsr()
         read = flags.READ_ONLY | flags.COPY_HOST_PTR
         entries = max(rows.nnz, 1)
@@ -272,7 +286,7 @@ class Gather:
         pixels = rows.indices if rows.nnz else np.zeros(1)
         self._pointer = cl.Buffer(context, read, hostbuf=rows.indptr.astype(np.int32))
         self._pixels = cl.Buffer(context, read, hostbuf=pixels.astype(np.int32))
-        self._weights = cl.Buffer(context, read, hostbuf=weights.astype(np.float32))
+        self._weights = cl.Buffer(context, read, hostbuf=weights.astype(weight_dtype))
         self._sums = cl.Buffer(context, flags.READ_WRITE, programs.kinds * programs.n_bins * 8)
         self._bad = cl.Buffer(context, flags.READ_WRITE, entries * 4)
         self._n_bad = cl.Buffer(context, flags.READ_WRITE, 4)
@@ -280,7 +294,7 @@ class Gather:
     def __call__(self, frame: cl.Buffer, dtype: np.dtype[Any]) -> FrameSums:
         """Sum the pixels of a frame that is on the device."""
         programs, queue = self._programs, self._queue
-        kernels = programs.kernels("gather.cl", dtype, SIZE=GROUP_SIZE)
+        kernels = programs.kernels("gather.cl", dtype, SIZE=GROUP_SIZE, WEIGHT=self._weight)
         n_bad = np.zeros(1, np.int32)
         cl.enqueue_copy(queue, self._n_bad, n_bad, is_blocking=False)
         kernels["gather"](

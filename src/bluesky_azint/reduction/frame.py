@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.engines import Engine
+from bluesky_azint.engines import Engine, create_engine
+from bluesky_azint.errors import FrameError
+from bluesky_azint.lookup import build_lookup
 from bluesky_azint.reduction.normalization import Normalization
 from bluesky_azint.reduction.plan import Plan
+from bluesky_azint.reduction.variance import azimuthal_variance, given_variance, poisson_variance
 
 FloatArray = NDArray[np.float64]
+Frame = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +30,105 @@ class BinSums:
     count: FloatArray
 
 
-class FrameReducer:
-    """Sums frames by a plan and an engine, without the pixels that are bad in a frame."""
+class FrameReducer(Protocol):
+    """Sums frames into bins."""
 
-    def __init__(self, plan: Plan, engine: Engine) -> None:
+    @property
+    def engine(self) -> str:
+        """Name of what does it."""
+
+    def __call__(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
+        """Sum a flat frame, its weights multiplied by a factor; with the variance of its pixels."""
+
+
+class TableReducer:
+    """Sums frames with a look-up table, without the pixels that are bad in a frame.
+
+    Parameters
+    ----------
+    plan
+        What is known before the first frame.
+    engine
+        Name of the engine.
+    error_model
+        One of `bluesky_azint.reduction.variance.ERROR_MODELS`; None for no errors.
+    """
+
+    def __init__(self, plan: Plan, engine: str, error_model: str | None) -> None:
         self.plan = plan
-        self.engine = engine
+        self.lookup = build_lookup(plan.geometry, plan.grid, plan.mask)
+        self._normalization = plan.pixels.sums(self.lookup)
+        self._engine: Engine = create_engine(
+            engine,
+            self.lookup,
+            plan.bad,
+            square=error_model is not None,
+            exact=error_model == "azimuthal",
+        )
+        self._error_model = error_model
         # Most frames have the bad pixels of the frame before them.
-        self._last = (np.empty(0, dtype=np.int64), plan.normalization)
+        self._last = (np.empty(0, dtype=np.int64), self._normalization)
 
-    def __call__(self, frame: NDArray[Any], factor: float) -> BinSums:
-        """Sum a flat frame, its weights multiplied by the normalization factor."""
-        signal, square, bad = self.engine.sum_frame(frame)
-        normalization = self._normalization(bad)
+    @property
+    def engine(self) -> str:
+        """Name of the engine."""
+        return self._engine.name
+
+    def __call__(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
+        """Sum a flat frame, see `FrameReducer`."""
+        sums = self._engine.sum_frame(frame)
+        normalization = self._without(sums.bad)
         filled = normalization.count > 0
+        signal = np.where(filled, sums.signal - normalization.dark, 0.0)
+        found = None
+        if self._error_model == "variance":
+            found = given_variance(
+                self._squares(checked_variance(variance), sums.bad), normalization
+            )
+        elif self._error_model == "azimuthal":
+            net = self.plan.pixels.net(frame)
+            found = azimuthal_variance(
+                signal,
+                self._squares(net**2, sums.bad),
+                self._squares(net * self.plan.pixels.weight, sums.bad),
+                normalization,
+            )
+        elif sums.square is not None:
+            found = poisson_variance(sums.square, normalization)
         return BinSums(
-            signal=np.where(filled, signal - normalization.dark, 0.0),
-            variance=None if square is None else poisson_variance(square, normalization),
+            signal=signal,
+            variance=found,
             normalization=normalization.weight * factor,
             normalization2=normalization.weight2 * factor**2,
             count=normalization.count,
         )
 
-    def _normalization(self, bad: NDArray[np.int64]) -> Normalization:
+    def _squares(self, values: Frame, bad: NDArray[np.int64]) -> FloatArray:
+        r"""The sums :math:`\sum c_i^2 v_i` over the good pixels of a frame."""
+        values = np.array(values, dtype=np.float64)
+        values[bad] = np.nan
+        sums = self._engine.sum_frame(values)
+        return sums.signal if sums.square is None else sums.square
+
+    def _without(self, bad: NDArray[np.int64]) -> Normalization:
         known, normalization = self._last
         if not np.array_equal(bad, known):
-            excluded = self.plan.pixels.sums(self.plan.lookup, bad)
-            normalization = self.plan.normalization.without(excluded)
+            normalization = self._normalization.without(self.plan.pixels.sums(self.lookup, bad))
             self._last = bad, normalization
         return normalization
 
 
-def poisson_variance(square: FloatArray, normalization: Normalization) -> FloatArray:
-    r"""Variance of the sums of counts, which is their expectation.
+def checked_variance(variance: Frame | None) -> Frame:
+    """The variance of the pixels of a frame.
 
-    .. math:: V = \max(\sum c_i^2 (raw_i + \mathrm{var}(dark_i)),\; \sum c_i^2 / \sum c_i)
-
-    The counts of a bin estimate their own variance well, those of a pixel do not; so the bin has
-    the floor, not the pixel: what one count, anywhere in the bin, would have given.
-
-    Parameters
-    ----------
-    square
-        :math:`\sum c_i^2\, raw_i` of each bin.
-    normalization
-        The sums of the pixels that are in it.
+    Raises
+    ------
+    FrameError
+        If it is not given.
     """
-    count = normalization.count
-    floor = np.divide(normalization.count2, count, out=np.zeros_like(count), where=count > 0)
-    return np.where(count > 0, np.maximum(square + normalization.dark_variance, floor), 0.0)
+    if variance is None:
+        raise FrameError(
+            "The error model is 'variance' and there is none; integrate(frames, variance=...) takes "
+            "the variance of each pixel, of the shape of the frames."
+        )
+    return variance

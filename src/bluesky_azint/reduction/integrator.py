@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bluesky_azint.engines import ENGINES, BadValues, create_engine
+from bluesky_azint.engines import ENGINES
 from bluesky_azint.errors import EngineError, FrameError, GeometryError, RecipeError
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.reduction.frame import FrameReducer
-from bluesky_azint.reduction.plan import PixelMaps, make_plan
+from bluesky_azint.reduction import robust
+from bluesky_azint.reduction.arithmetic import project
+from bluesky_azint.reduction.frame import BinSums, FrameReducer, TableReducer
+from bluesky_azint.reduction.histogram import HistogramReducer
+from bluesky_azint.reduction.plan import PixelMaps, Plan, make_plan
+from bluesky_azint.reduction.projection import back_project
 from bluesky_azint.reduction.recipe import Range, Recipe
 from bluesky_azint.reduction.result import IntegrationResult
+from bluesky_azint.reduction.stack import as_flat, as_stack, each_frame
 
 FloatArray = NDArray[np.float64]
+
+CHOICES = (*ENGINES, "histogram")
+
+# So many frames take less time without a table than building one does.
+HANDFUL = 2
 
 
 class Integrator:
     """Reduces frames of one detector to patterns.
 
-    The tables are built once, here (or by the first frame, where the geometry does not tell the
-    shape of the detector); every frame then costs one pass through memory.
+    A table of what goes where is built once, here or when it becomes worth it; every frame then
+    costs one pass through memory.
 
     Parameters
     ----------
@@ -32,7 +44,7 @@ class Integrator:
     npt, unit, radial_range, azimuth_range, splitting
         The bins and how pixels are shared among them, see `Recipe`.
     npt_azim
-        Number of azimuthal bins; None, the only value so far, for a 1D pattern.
+        Number of azimuthal bins, for a pattern in two dimensions; None for one.
     mask
         Of detector shape, True (non-zero) = masked; added to the detector's own mask.
     dark
@@ -42,7 +54,8 @@ class Integrator:
     polarization_factor, correct_solid_angle, error_model, dummy, delta_dummy
         See `Recipe`.
     engine
-        ``"scipy"``, ``"opencl"``, or ``"auto"`` for the fastest that works here.
+        ``"scipy"``, ``"opencl"``, ``"histogram"``, which builds no table, or ``"auto"``: the
+        histogram for the first frames, then the fastest that works here. The result says which.
     dark_variance
         Variance of ``dark``, for the error bars; None takes the dark for one exposure with
         Poisson noise, of which the variance is the dark itself.
@@ -80,12 +93,9 @@ class Integrator:
         *,
         dark_variance: ArrayLike | None = None,
     ) -> None:
-        if npt_azim is not None:
-            raise RecipeError(
-                f"npt_azim is {npt_azim}, but 2D patterns are not available yet; leave it None."
-            )
         self.recipe = Recipe(
             npt=npt,
+            npt_azim=npt_azim,
             unit=unit,
             radial_range=radial_range,
             azimuth_range=azimuth_range,
@@ -96,15 +106,22 @@ class Integrator:
             dummy=dummy,
             delta_dummy=delta_dummy,
         )
-        if engine not in ENGINES:
-            raise EngineError(f"There is no engine {engine!r}; choose one of {', '.join(ENGINES)}.")
+        if engine not in CHOICES:
+            raise EngineError(
+                f"There is no engine {engine!r}; choose one of {', '.join(map(repr, CHOICES))}."
+            )
         self._engine = engine
         self._maps = PixelMaps(mask=mask, dark=dark, dark_variance=dark_variance, flat=flat)
+        self._plan: Plan | None = None
+        self._table: TableReducer | None = None
+        self._frames_seen = 0
+        self._around: dict[tuple[int, Range | None], Integrator] = {}
         self.geometry = geometry
-        self._reduce: FrameReducer | None = None
         shape = geometry.detector.shape or self._maps.shape
         if shape is not None:
-            self._prepare(shape)
+            plan = self._prepare(shape)
+            if engine not in ("auto", "histogram"):
+                self._table_reducer(plan)
 
     @classmethod
     def from_recipe(
@@ -138,15 +155,19 @@ class Integrator:
         GeometryError
             If the detector has no shape and no frame has shown it yet.
         """
-        if self._reduce is None:
+        if self._plan is None:
             raise GeometryError(
                 f"The detector {self.geometry.detector.name!r} has no shape, so that the bins are "
                 "not known before the first frame; integrate one, or give the detector a shape."
             )
-        return self._reduce.plan.axis.centres
+        return self._plan.grid.radial.centres
 
     def integrate(
-        self, frames: ArrayLike, normalization_factor: float | ArrayLike = 1.0
+        self,
+        frames: ArrayLike,
+        normalization_factor: float | ArrayLike = 1.0,
+        *,
+        variance: ArrayLike | None = None,
     ) -> IntegrationResult:
         """Reduce a frame, or a stack of them.
 
@@ -157,96 +178,260 @@ class Integrator:
         normalization_factor
             What the intensity is divided by (monitor, exposure time ...): one number, or one for
             each frame of the stack.
+        variance
+            Variance of each pixel, of the shape of the frames; for the error model of that name.
 
         Raises
         ------
         FrameError
             If a frame has another shape than the detector, or is not made of numbers.
         """
-        stack = _as_stack(np.asarray(frames))
-        reduce = self._reduce or self._prepare(stack.shape[1:])
+        stack, plan = self._checked(frames)
+        reduce = self._frame_reducer(plan, len(stack))
+        rows = [
+            reduce(frame, factor, known)
+            for frame, factor, known in each_frame(stack, normalization_factor, variance)
+        ]
+        return self._result(rows, plan, single=np.ndim(frames) == 2, engine=reduce.engine)
+
+    def sigma_clip(
+        self,
+        frames: ArrayLike,
+        normalization_factor: float | ArrayLike = 1.0,
+        *,
+        threshold: float = 5.0,
+        max_iterations: int = 5,
+        variance: ArrayLike | None = None,
+    ) -> IntegrationResult:
+        """Reduce frames without the pixels that are too far from the mean of their bin.
+
+        Without an error model the spread of the pixels in a bin, ``"azimuthal"``, tells what is
+        far; see `bluesky_azint.reduction.robust.sigma_clip`.
+
+        Parameters
+        ----------
+        frames, normalization_factor, variance
+            See `integrate`.
+        threshold
+            In standard deviations; more in bins of many pixels.
+        max_iterations
+            How often outliers are sought, at the most.
+
+        Raises
+        ------
+        FrameError
+            If a frame has another shape than the detector, or is not made of numbers.
+        RecipeError
+            If the threshold or the number of iterations is not positive.
+        """
+        if not threshold > 0 or max_iterations < 1:
+            raise RecipeError(
+                f"threshold is {threshold} and max_iterations {max_iterations}; both must be "
+                "positive."
+            )
+        model = self.recipe.error_model or "azimuthal"
+        clip = partial(
+            robust.sigma_clip,
+            error_model=model,
+            threshold=threshold,
+            max_iterations=max_iterations,
+        )
+        return self._robust(frames, normalization_factor, variance, model, clip)
+
+    def medfilt(
+        self,
+        frames: ArrayLike,
+        normalization_factor: float | ArrayLike = 1.0,
+        *,
+        percentile: float | tuple[float, float] = 50.0,
+        variance: ArrayLike | None = None,
+    ) -> IntegrationResult:
+        """Reduce frames to the median of each bin, or to the mean between two quantiles.
+
+        Parameters
+        ----------
+        frames, normalization_factor, variance
+            See `integrate`.
+        percentile
+            From 0 to 100: one for a quantile, two for the mean of what is between them.
+
+        Raises
+        ------
+        FrameError
+            If a frame has another shape than the detector, or is not made of numbers.
+        RecipeError
+            If the percentiles are out of range or order.
+        """
+        low, high = percentile if isinstance(percentile, tuple) else (percentile, percentile)
+        if not 0 <= low <= high <= 100:
+            raise RecipeError(
+                f"percentile is {percentile}; it must be one number from 0 to 100, or two in order."
+            )
+        model = self.recipe.error_model
+        mean = partial(robust.quantile_mean, low=low / 100, high=high / 100, error_model=model)
+        return self._robust(frames, normalization_factor, variance, model or "poisson", mean)
+
+    def integrate_radial(
+        self,
+        frames: ArrayLike,
+        npt_azim: int = 360,
+        normalization_factor: float | ArrayLike = 1.0,
+        *,
+        radial_range: Range | None = None,
+        variance: ArrayLike | None = None,
+    ) -> IntegrationResult:
+        r"""Reduce frames to :math:`I(\chi)` over a radial range.
+
+        Parameters
+        ----------
+        frames, normalization_factor, variance
+            See `integrate`.
+        npt_azim
+            Number of azimuthal bins.
+        radial_range
+            What counts, in the unit of the recipe; None takes that of the recipe.
+
+        Returns
+        -------
+        A result along ``azimuthal``, of shape ``(npt_azim,)``.
+        """
+        key = (npt_azim, radial_range)
+        if key not in self._around:
+            recipe = replace(
+                self.recipe,
+                npt=1,
+                npt_azim=npt_azim,
+                radial_range=radial_range or self.recipe.radial_range,
+            )
+            self._around[key] = type(self).from_recipe(
+                self.geometry, recipe, **vars(self._maps), engine=self._engine
+            )
+        rings = self._around[key].integrate(frames, normalization_factor, variance=variance)
+        return project(rings, "azimuthal")
+
+    def back_project(self, intensity: ArrayLike, normalization_factor: float = 1.0) -> FloatArray:
+        """The image that a pattern would make, without the dark; of detector shape.
+
+        Parameters
+        ----------
+        intensity
+            Of a pattern of this integrator, ``(npt,)`` or ``(npt_azim, npt)``.
+        normalization_factor
+            What the intensity had been divided by.
+
+        Raises
+        ------
+        RecipeError
+            If the pattern has another shape.
+        """
+        plan = self._plan or self._prepare(self.geometry.shape)
+        pattern = np.asarray(intensity, dtype=np.float64)
+        if pattern.shape != plan.grid.shape:
+            raise RecipeError(
+                f"The pattern has the shape {pattern.shape}, those of this integrator "
+                f"{plan.grid.shape}; they must be equal."
+            )
+        return back_project(plan, pattern, normalization_factor)
+
+    def separate(
+        self, frame: ArrayLike, *, percentile: float | tuple[float, float] = 50.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """Take a frame apart into Bragg peaks and the smooth rest, which add up to it.
+
+        The smooth part is the image of the median pattern, where the frame is not below it.
+
+        Parameters
+        ----------
+        frame
+            One frame, ``(rows, columns)``.
+        percentile
+            See `medfilt`.
+
+        Returns
+        -------
+        The Bragg part and the amorphous part, without the dark; both 0 in bad and masked pixels.
+        """
+        stack, plan = self._checked(frame)
+        flat = as_flat(stack[0])
+        smooth = self.back_project(self.medfilt(stack[0], percentile=percentile).intensity)
+        unusable = plan.mask | plan.bad(flat).reshape(plan.mask.shape)
+        net = np.where(unusable, 0.0, plan.pixels.net(flat).reshape(plan.mask.shape))
+        amorphous = np.minimum(net, np.where(unusable, 0.0, smooth))
+        return net - amorphous, amorphous
+
+    def _robust(
+        self,
+        frames: ArrayLike,
+        normalization_factor: float | ArrayLike,
+        variance: ArrayLike | None,
+        error_model: str,
+        method: Callable[[robust.BinEntries], BinSums],
+    ) -> IntegrationResult:
+        """Reduce frames by a method that looks at the pixels of each bin side by side."""
+        stack, plan = self._checked(frames)
+        lookup = self._table_reducer(plan).lookup
+        rows = [
+            method(robust.bin_entries(plan, lookup, frame, factor, known, error_model))
+            for frame, factor, known in each_frame(stack, normalization_factor, variance)
+        ]
+        return self._result(rows, plan, single=np.ndim(frames) == 2, engine="scipy")
+
+    def _checked(self, frames: ArrayLike) -> tuple[NDArray[Any], Plan]:
+        """The frames as a stack, and the plan for frames of that shape."""
+        stack = as_stack(np.asarray(frames))
+        plan = self._plan or self._prepare(stack.shape[1:])
         if stack.shape[1:] != self.geometry.shape:
             raise FrameError(
                 f"The frame has the shape {stack.shape[1:]}, the detector "
                 f"{self.geometry.detector.name!r} {self.geometry.shape}; they must be equal."
             )
-        factors = _as_factors(normalization_factor, len(stack))
-        rows = [
-            reduce(_as_flat(frame), factor) for frame, factor in zip(stack, factors, strict=True)
-        ]
+        return stack, plan
 
-        def column(name: str) -> FloatArray:
-            values = [getattr(row, name) for row in rows]
-            return values[0] if np.ndim(frames) == 2 else np.reshape(values, (-1, self.recipe.npt))
-
-        return IntegrationResult(
-            radial=reduce.plan.axis.centres,
-            sum_signal=column("signal"),
-            sum_variance=None if self.recipe.error_model is None else column("variance"),
-            sum_normalization=column("normalization"),
-            sum_normalization2=column("normalization2"),
-            count=column("count"),
-            unit=self.recipe.unit,
-            engine=reduce.engine.name,
-        )
-
-    def _prepare(self, shape: tuple[int, ...]) -> FrameReducer:
-        """Build the tables for a detector of that shape."""
+    def _prepare(self, shape: tuple[int, ...]) -> Plan:
+        """Compute all but the table, for a detector of that shape."""
         if len(shape) != 2:
             raise FrameError(
                 f"The mask, dark or flat has the shape {shape}; it must be (rows, columns)."
             )
         detector = replace(self.geometry.detector, shape=(shape[0], shape[1]))
         self.geometry = replace(self.geometry, detector=detector)
-        recipe = self.recipe
-        bad = (
-            BadValues(detector.dummy, detector.delta_dummy)
-            if recipe.dummy is None
-            else BadValues(recipe.dummy, recipe.delta_dummy)
-        )
-        plan = make_plan(self.geometry, recipe, self._maps)
-        engine = create_engine(
-            self._engine, plan.lookup, bad, square=recipe.error_model is not None
-        )
-        self._reduce = FrameReducer(plan, engine)
-        return self._reduce
+        self._plan = make_plan(self.geometry, self.recipe, self._maps)
+        return self._plan
 
+    def _frame_reducer(self, plan: Plan, frames: int) -> FrameReducer:
+        """What reduces the next frames: without a table while there is but a handful."""
+        self._frames_seen += frames
+        few = self._engine == "auto" and self._frames_seen <= HANDFUL and self._table is None
+        if few or self._engine == "histogram":
+            return HistogramReducer(plan, self.recipe.error_model)
+        return self._table_reducer(plan)
 
-def _as_stack(frames: NDArray[Any]) -> NDArray[Any]:
-    """Frames as an array of three dimensions."""
-    if frames.ndim not in (2, 3):
-        raise FrameError(
-            f"The frames have the shape {frames.shape}; give (rows, columns) for one frame or "
-            "(n, rows, columns) for a stack."
+    def _table_reducer(self, plan: Plan) -> TableReducer:
+        """The table, which is built the first time."""
+        if self._table is None:
+            engine = "scipy" if self._engine == "histogram" else self._engine
+            self._table = TableReducer(plan, engine, self.recipe.error_model)
+        return self._table
+
+    def _result(
+        self, rows: Sequence[BinSums], plan: Plan, *, single: bool, engine: str
+    ) -> IntegrationResult:
+        grid = plan.grid
+
+        def column(name: str) -> FloatArray:
+            values = [getattr(row, name) for row in rows]
+            return np.reshape(values, grid.shape if single else (-1, *grid.shape))
+
+        has_variance = all(row.variance is not None for row in rows)
+        has_variance &= bool(rows) or self.recipe.error_model is not None
+        return IntegrationResult(
+            radial=grid.radial.centres,
+            azimuthal=grid.azimuthal.centres if grid.two_dimensional else None,
+            sum_signal=column("signal"),
+            sum_variance=column("variance") if has_variance else None,
+            sum_normalization=column("normalization"),
+            sum_normalization2=column("normalization2"),
+            count=column("count"),
+            unit=self.recipe.unit,
+            engine=engine,
         )
-    if frames.dtype.kind not in "buif":
-        raise FrameError(
-            f"The frames are of type {frames.dtype}; they must be integers or real numbers."
-        )
-    return frames if frames.ndim == 3 else frames[np.newaxis]
-
-
-def _as_flat(frame: NDArray[Any]) -> NDArray[Any]:
-    """A frame as a flat contiguous array of a type that engines know."""
-    dtype = frame.dtype.newbyteorder("=")
-    if dtype.kind == "b":
-        dtype = np.dtype(np.uint8)
-    elif dtype.kind == "f" and dtype.itemsize not in (4, 8):
-        dtype = np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
-    return np.ascontiguousarray(frame, dtype=dtype).reshape(-1)
-
-
-def _as_factors(normalization_factor: float | ArrayLike, number: int) -> FloatArray:
-    """One factor for each frame."""
-    factors = np.asarray(normalization_factor, dtype=np.float64)
-    if factors.ndim > 1 or (factors.ndim == 1 and factors.size != number):
-        raise FrameError(
-            f"normalization_factor has the shape {factors.shape} for {number} frames; give one "
-            "number, or one for each frame."
-        )
-    factors = np.broadcast_to(factors, (number,))
-    if not (np.isfinite(factors) & (factors > 0)).all():
-        raise FrameError(
-            f"normalization_factor is {normalization_factor!r}; it must be finite and positive."
-        )
-    return factors

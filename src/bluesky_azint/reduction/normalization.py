@@ -9,7 +9,7 @@ pixels. The pixels that are bad in one frame are taken out of them by their own 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,16 @@ class Normalization:
     weight2: FloatArray
     dark: FloatArray
     dark_variance: FloatArray
+
+    @classmethod
+    def zero(cls, n_bins: int) -> Self:
+        """The sums of no pixels."""
+        return cls(*np.zeros((len(fields(cls)), n_bins)))
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(self))
+        )
 
     def without(self, other: Self) -> Self:
         """These sums less those of some pixels; exactly zero where no pixel is left."""
@@ -60,21 +70,31 @@ class PixelWeights:
     dark: FloatArray | None = None
     dark_variance: FloatArray | None = None
 
+    def net(self, frame: NDArray[Any]) -> FloatArray:
+        """The signal of a flat frame: what is left when the dark is subtracted."""
+        values: FloatArray = frame.astype(np.float64)
+        return values if self.dark is None else values - self.dark
+
+    def take(self, pixels: NDArray[np.integer]) -> Self:
+        """The values of some pixels."""
+        return type(self)(
+            self.weight[pixels],
+            None if self.dark is None else self.dark[pixels],
+            None if self.dark_variance is None else self.dark_variance[pixels],
+        )
+
     def sums(self, lookup: Lookup, pixels: NDArray[np.integer] | None = None) -> Normalization:
         """The sums over all pixels of the look-up, or over some."""
-        matrix = lookup.matrix if pixels is None else lookup.select(pixels)
+        if pixels is not None:
+            return self.take(pixels).sums(lookup.select(pixels))
+        matrix = lookup.matrix
         squares = matrix.power(2)
-        chosen = slice(None) if pixels is None else pixels
-        weight = self.weight[chosen]
-        one = np.ones_like(weight)
-        zero = np.zeros(lookup.n_bins)
+        one, zero = np.ones_like(self.weight), np.zeros(lookup.n_bins)
         return Normalization(
             count=matrix @ one,
             count2=squares @ one,
-            weight=matrix @ weight,
-            weight2=squares @ weight**2,
-            dark=zero if self.dark is None else matrix @ self.dark[chosen],
-            dark_variance=(
-                zero if self.dark_variance is None else squares @ self.dark_variance[chosen]
-            ),
+            weight=matrix @ self.weight,
+            weight2=squares @ self.weight**2,
+            dark=zero if self.dark is None else matrix @ self.dark,
+            dark_variance=zero if self.dark_variance is None else squares @ self.dark_variance,
         )

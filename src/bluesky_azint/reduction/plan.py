@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bluesky_azint.binning import Axis, AzimuthRange
 from bluesky_azint.corrections import polarization_from_position, solid_angle_from_incidence
+from bluesky_azint.engines import BadValues
 from bluesky_azint.errors import FrameError
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.lookup import Lookup, build_lookup, radial_axis
-from bluesky_azint.reduction.normalization import Normalization, PixelWeights
+from bluesky_azint.grid import Grid, make_grid
+from bluesky_azint.reduction.normalization import PixelWeights
 from bluesky_azint.reduction.recipe import Recipe
 from bluesky_azint.units import unit
 
@@ -69,24 +69,45 @@ class PixelMaps:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Axis, look-up and normalization of a geometry and a recipe."""
+    """All that is known before the first frame.
 
-    axis: Axis
-    lookup: Lookup
+    Parameters
+    ----------
+    geometry, grid
+        The pixels, and the bins.
+    pixels
+        Weight and dark of each pixel.
+    mask
+        Pixels never to be used, of detector shape.
+    bad
+        Values that mark a pixel as bad in a frame.
+    """
+
+    geometry: Geometry
+    grid: Grid
     pixels: PixelWeights
-    normalization: Normalization
+    mask: Mask
+    bad: BadValues
 
 
 def make_plan(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Plan:
     """Compute all that does not depend on the frames."""
     maps.check(geometry)
-    radial = unit(recipe.unit)
-    azimuth = recipe.azimuth_range and AzimuthRange.from_degrees(*recipe.azimuth_range)
-    axis = radial_axis(geometry, radial, recipe.splitting, recipe.npt, recipe.radial_range)
+    grid = make_grid(
+        geometry,
+        unit(recipe.unit),
+        recipe.splitting,
+        recipe.npt,
+        recipe.radial_range,
+        npt_azim=recipe.npt_azim,
+        azimuth_range=recipe.azimuth_range,
+    )
     pixels = _pixel_weights(geometry, recipe, maps)
-    mask = _unusable(geometry, maps, pixels)
-    lookup = build_lookup(geometry, axis, radial, recipe.splitting, azimuth, mask)
-    return Plan(axis, lookup, pixels, pixels.sums(lookup))
+    detector = geometry.detector
+    bad = BadValues(recipe.dummy, recipe.delta_dummy)
+    if recipe.dummy is None:
+        bad = BadValues(detector.dummy, detector.delta_dummy)
+    return Plan(geometry, grid, pixels, _unusable(geometry, maps, pixels), bad)
 
 
 def _pixel_weights(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> PixelWeights:

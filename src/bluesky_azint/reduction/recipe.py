@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from bluesky_azint.errors import RecipeError
+from bluesky_azint.reduction.variance import ERROR_MODELS
 from bluesky_azint.splitting import SPLITTINGS
 from bluesky_azint.units import unit
 
-ERROR_MODELS = ("poisson",)
 Range = tuple[float, float]
 
 
@@ -28,22 +28,26 @@ class Recipe:
         Radial unit, as pyFAI names it: ``"q_A^-1"``, ``"2th_deg"`` ...
     radial_range
         Lower and upper end, in that unit; None takes what the detector covers.
+    npt_azim
+        Number of azimuthal bins, for a pattern in two dimensions; None for one.
     azimuth_range
         Lower and upper end in degrees; the range runs upwards from the first and wraps.
     splitting
-        How a pixel is shared among bins: ``"no"``, ``"bbox"`` or ``"full"``.
+        How a pixel is shared among bins: ``"no"``, ``"bbox"``, ``"pseudo"`` or ``"full"``.
     polarization_factor
         From -1 (vertical) to 1 (horizontal); None does not correct.
     correct_solid_angle
         Whether to divide by the solid angle of the pixel, relative to that at the PONI.
     error_model
-        ``"poisson"``, or None for no error bars.
+        ``"poisson"``, ``"variance"``, ``"azimuthal"`` or ``"hybrid"``, see
+        `bluesky_azint.reduction.variance`; None for no error bars.
     dummy, delta_dummy
         A pixel within ``delta_dummy`` of ``dummy`` is bad in that frame; None takes the
         detector's own.
     """
 
     npt: int = 1000
+    npt_azim: int | None = None
     unit: str = "q_A^-1"
     radial_range: Range | None = None
     azimuth_range: Range | None = None
@@ -56,6 +60,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "npt", _whole_number("npt", self.npt))
+        if self.npt_azim is not None:
+            object.__setattr__(self, "npt_azim", _whole_number("npt_azim", self.npt_azim))
         unit(self.unit)
         for name in ("radial_range", "azimuth_range"):
             value = getattr(self, name)

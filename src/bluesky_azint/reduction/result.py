@@ -13,7 +13,9 @@ solid angle, polarization, incident flux):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,8 @@ FloatArray = NDArray[np.float64]
 class IntegrationResult:
     r"""A pattern, or a stack of them.
 
-    One frame gives arrays of shape ``(npt,)``, a stack of ``n`` frames ``(n, npt)``.
+    One frame gives arrays of shape ``(npt,)`` or ``(npt_azim, npt)``, a stack of ``n`` frames one
+    more dimension in front.
 
     Parameters
     ----------
@@ -53,6 +56,17 @@ class IntegrationResult:
     engine: str
     sum_variance: FloatArray | None = None
     azimuthal: FloatArray | None = None
+
+    def map_sums(self, function: Callable[[FloatArray], FloatArray]) -> Self:
+        """The same with each of the sums, and the count, changed by a function."""
+        return replace(
+            self,
+            sum_signal=function(self.sum_signal),
+            sum_variance=None if self.sum_variance is None else function(self.sum_variance),
+            sum_normalization=function(self.sum_normalization),
+            sum_normalization2=function(self.sum_normalization2),
+            count=function(self.count),
+        )
 
     @property
     def intensity(self) -> FloatArray:

@@ -1,0 +1,85 @@
+"""The histogram engine: for a handful of frames, no table is built.
+
+What a table would hold is computed for a block of rows, used for the frame, and forgotten. A frame
+takes as long as building the table does, and next to no memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bluesky_azint.grid import blocks, split_block
+from bluesky_azint.lookup import Lookup, lookup_of_shares
+from bluesky_azint.reduction.frame import BinSums, Frame, checked_variance
+from bluesky_azint.reduction.normalization import Normalization, PixelWeights
+from bluesky_azint.reduction.plan import Plan
+from bluesky_azint.reduction.variance import azimuthal_variance, given_variance, poisson_variance
+
+FloatArray = NDArray[np.float64]
+
+
+class HistogramReducer:
+    """Sums frames block by block, see `bluesky_azint.reduction.frame.FrameReducer`."""
+
+    engine = "histogram"
+
+    def __init__(self, plan: Plan, error_model: str | None) -> None:
+        self._plan = plan
+        self._error_model = error_model
+
+    def __call__(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
+        """Sum a flat frame, its weights multiplied by a factor; with the variance of its pixels."""
+        plan, model = self._plan, self._error_model
+        sums = _Sums.zero(plan.grid.n_bins)
+        columns = plan.geometry.shape[1]
+        for rows in blocks(plan.geometry):
+            usable = ~plan.mask[rows]
+            pixels = slice(rows.start * columns, rows.stop * columns)
+            usable &= ~plan.bad(frame[pixels]).reshape(usable.shape)
+            shares = split_block(plan.geometry, plan.grid, rows, usable)
+            chosen = np.flatnonzero(usable) + pixels.start
+            lookup = lookup_of_shares(shares, chosen.size, plan.grid.n_bins)
+            values = checked_variance(variance)[chosen] if model == "variance" else None
+            sums.add(lookup, plan.pixels.take(chosen), frame[chosen], values)
+        normalization = sums.normalization
+        signal = np.where(normalization.count > 0, sums.raw - normalization.dark, 0.0)
+        found = None
+        if model == "variance":
+            found = given_variance(sums.square, normalization)
+        elif model == "azimuthal":
+            found = azimuthal_variance(signal, sums.squared, sums.mixed, normalization)
+        elif model is not None:
+            found = poisson_variance(sums.square, normalization)
+        return BinSums(
+            signal=signal,
+            variance=found,
+            normalization=normalization.weight * factor,
+            normalization2=normalization.weight2 * factor**2,
+            count=normalization.count,
+        )
+
+
+class _Sums:
+    """The sums of a frame, as they grow block by block."""
+
+    def __init__(self, normalization: Normalization, rows: FloatArray) -> None:
+        self.normalization = normalization
+        self.raw, self.square, self.squared, self.mixed = rows
+
+    @classmethod
+    def zero(cls, n_bins: int) -> _Sums:
+        return cls(Normalization.zero(n_bins), np.zeros((4, n_bins)))
+
+    def add(
+        self, lookup: Lookup, pixels: PixelWeights, frame: Frame, variance: Frame | None
+    ) -> None:
+        """Add the pixels of a block."""
+        shares, squares = lookup.matrix, lookup.matrix.power(2)
+        values = frame.astype(np.float64)
+        net = pixels.net(values)
+        self.normalization = self.normalization + pixels.sums(lookup)
+        self.raw += shares @ values
+        self.square += squares @ (values if variance is None else variance)
+        self.squared += squares @ net**2
+        self.mixed += squares @ (net * pixels.weight)
