@@ -1,6 +1,7 @@
 """Geometry against pyFAI's values and against what must hold for any geometry."""
 
 import dataclasses
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 import bluesky_azint as ba
 from bluesky_azint.errors import GeometryError
-from bluesky_azint.geometry import corners_of_pixels
+from bluesky_azint.parallax import Sensor
+from bluesky_azint.pixels import Corners
 from bluesky_azint.units import Q_NM, R_MM, TTH_DEG
 
 small_angles = st.floats(-0.5, 0.5)
@@ -79,7 +81,7 @@ def test_corners_surround_the_centre() -> None:
     geometry = ba.Geometry(
         detector=ba.Detector(1e-4, 2e-4, (3, 5)), dist=0.1, poni1=1e-4, rot1=0.1, rot2=0.2
     )
-    corners = corners_of_pixels(geometry.corners().x)
+    corners = geometry.at_corners(lambda place: place.x)
     assert corners.shape == (3, 5, 4)
     np.testing.assert_allclose(corners.mean(axis=-1), geometry.centres().x, rtol=1e-12)
     np.testing.assert_array_equal(corners[1:, :, 0], corners[:-1, :, 1])
@@ -89,7 +91,11 @@ def test_corners_surround_the_centre() -> None:
 def test_blocks_of_rows_are_parts_of_the_whole() -> None:
     geometry = ba.Geometry(detector=ba.Detector(1e-4, 1e-4, (10, 4)), rot1=0.1)
     np.testing.assert_array_equal(geometry.centres(slice(3, 7)).y, geometry.centres().y[3:7])
-    np.testing.assert_array_equal(geometry.corners(slice(3, 7)).y, geometry.corners().y[3:8])
+
+    def heights(rows: slice = slice(None)) -> Any:
+        return geometry.at_corners(lambda place: place.y, rows)
+
+    np.testing.assert_array_equal(heights(slice(3, 7)), heights()[3:7])
 
 
 @given(rot1=small_angles, rot2=small_angles, rot3=small_angles)
@@ -153,3 +159,187 @@ def test_geometries_are_values() -> None:
     assert hash(one) == hash(same)
     assert one != dataclasses.replace(one, dist=0.2)
     assert Q_NM.label == "q (1/nm)"
+
+
+POSE: dict[str, Any] = {"dist": 0.3, "poni1": 0.02, "poni2": 0.03, "rot1": 0.1, "rot2": -0.2, "rot3": 0.3}
+REFLECTED = [(1, 2), (1, 3), (1, 4), (2, 3), (3, 4), (3, 3)]
+
+
+def corners_of(geometry: ba.Geometry, rows: slice = slice(None)) -> Any:
+    return np.stack(
+        [
+            geometry.at_corners(lambda place, axis=axis: place[axis], rows)  # type: ignore[misc]
+            for axis in (2, 0, 1)
+        ],
+        axis=-1,
+    )
+
+
+@pytest.mark.parametrize("name", ["Jungfrau", "Xpad_flat", "Cirpad", "Pixirad1", "Rapid"])
+def test_irregular_detectors_lie_where_pyfai_has_them(pyfai: ModuleType, name: str) -> None:
+    theirs = pyfai.integrator.azimuthal.AzimuthalIntegrator(**POSE, detector=name)
+    ours = ba.Geometry(**POSE, detector=ba.detector(name))
+    rows = slice(100, 200)
+    corners = theirs.position_array(corners=True)[rows]
+    np.testing.assert_allclose(corners_of(ours, rows), corners, atol=1e-7)
+    place = ours.centres(rows)
+    np.testing.assert_allclose(
+        np.stack([place.z, place.y, place.x], axis=-1), corners.mean(axis=2), atol=1e-7
+    )
+    centres = theirs.position_array()[rows]
+    if name == "Pixirad1":  # pyFAI takes the mean of four of the six corners
+        assert np.abs(place.x - centres[..., 2]).max() > 10e-6
+    else:
+        np.testing.assert_allclose(place.x, centres[..., 2], atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(40, 900), (30, 1300)])
+def test_incidence_on_a_cylinder_is_pyfais(pyfai: ModuleType, shape: tuple[int, int]) -> None:
+    class _Small(pyfai.detectors.Rapid):  # type: ignore[misc, name-defined]
+        MAX_SHAPE = shape
+
+    detector = dataclasses.replace(
+        ba.detector("Rapid"),
+        pixels=dataclasses.replace(ba.detector("Rapid").pixels, shape=shape),  # type: ignore[type-var]
+        shape=shape,
+    )
+    ours = ba.Geometry(**POSE, detector=detector)
+    theirs = pyfai.integrator.azimuthal.AzimuthalIntegrator(**POSE, detector=_Small())
+    index = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    expected = theirs.cos_incidence(*(part.astype(float) for part in index))
+    np.testing.assert_allclose(ours.cos_incidence(), expected, rtol=3e-4)  # theirs from float32
+    np.testing.assert_array_equal(ours.cos_incidence(slice(5, 9)), ours.cos_incidence()[5:9])
+
+
+def brute_force_solid_angle(geometry: ba.Geometry, pixel: tuple[int, int]) -> float:
+    """Of a pixel with four corners, by the formula of van Oosterom and Strackee."""
+    corners = corners_of(geometry)[pixel]
+    total = 0.0
+    for triangle in ((0, 1, 2), (0, 2, 3)):
+        a, b, c = corners[list(triangle)]
+        la, lb, lc = (np.linalg.norm(side) for side in (a, b, c))
+        flux = np.dot(a, np.cross(b, c))
+        total += 2 * np.arctan2(abs(flux), la * lb * lc + a @ b * lc + a @ c * lb + b @ c * la)
+    return float(total)
+
+
+@pytest.mark.parametrize("name", ["Rapid", "Jungfrau", "ImXPadS10", "Pilatus100k"])
+def test_solid_angle_is_that_of_the_corners(name: str) -> None:
+    whole = ba.detector(name)
+    detector = (
+        whole
+        if name == "ImXPadS10"
+        else dataclasses.replace(whole.binned(*((np.array(whole.shape) // 64).tolist())), mask=None)
+    )
+    geometry = ba.Geometry(**{**POSE, "dist": 5.0}, detector=detector)
+    unit = detector.pixel1 * detector.pixel2 / geometry.dist**2
+    relative = geometry.solid_angle(areas=True)
+    for pixel in ((0, 0), (20, 30), (60, 50)):
+        exact = brute_force_solid_angle(geometry, pixel) / unit
+        assert relative[pixel] == pytest.approx(exact, rel=2e-4)
+    if name != "Rapid":
+        np.testing.assert_allclose(
+            geometry.solid_angle(), geometry.cos_incidence() ** 3, rtol=1e-12
+        )
+
+
+def test_area_of_a_hexagon_is_that_of_its_share_of_the_plane() -> None:
+    detector = ba.detector("Pixirad1")
+    geometry = ba.Geometry(**POSE, detector=detector)
+    rows = slice(0, 3)
+    np.testing.assert_allclose(
+        geometry.solid_angle(rows, areas=True), geometry.solid_angle(rows), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["ImXPadS10", "Jungfrau", "Maxipix"])
+@pytest.mark.parametrize(("one", "other"), REFLECTED)
+def test_orientation_is_converted(name: str, one: int, other: int) -> None:
+    detector = dataclasses.replace(ba.detector(name), orientation=one)
+    before = ba.Geometry(**POSE, detector=detector)
+    after = before.with_orientation(other)
+    assert after.detector.orientation == other
+    np.testing.assert_allclose(after.two_theta(), before.two_theta(), rtol=1e-10)
+    np.testing.assert_allclose(after.cos_incidence(), before.cos_incidence(), rtol=1e-10)
+    np.testing.assert_allclose(np.cos(2 * after.chi()), np.cos(2 * before.chi()), atol=1e-9)
+    back = after.with_orientation(one)
+    for value in POSE:
+        assert getattr(back, value) == pytest.approx(getattr(before, value), abs=1e-12)
+
+
+@pytest.mark.parametrize(("one", "other"), REFLECTED)
+def test_orientation_is_converted_as_pyfai_does(pyfai: ModuleType, one: int, other: int) -> None:
+    """But for rot3, which pyFAI keeps."""
+    from pyFAI.geometry.utils import convert_orientation
+
+    pose = {**POSE, "rot3": 0.0}
+    theirs = convert_orientation(pose, pyfai.detectors.Pilatus100k(), one, other)
+    detector = dataclasses.replace(ba.detector("Pilatus100k"), orientation=one)
+    ours = ba.Geometry(**pose, detector=detector).with_orientation(other)
+    for name in pose:
+        assert getattr(ours, name) == pytest.approx(theirs[name], abs=1e-8)
+
+
+def test_pixels_without_symmetry_have_one_orientation() -> None:
+    for name in ("Pixirad1", "Cirpad"):
+        geometry = ba.Geometry(**POSE, detector=ba.detector(name))
+        with pytest.raises(GeometryError, match="do not lie symmetrically"):
+            geometry.with_orientation(2)
+        assert geometry.with_orientation(3) == geometry
+
+
+def test_orientation_mirrors_the_index_of_irregular_pixels() -> None:
+    array = np.random.default_rng(1).normal(size=(4, 5, 6, 3))
+    native = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, pixels=Corners(array)), dist=2.0)
+    for orientation, rows, columns in ((1, -1, -1), (2, -1, 1), (4, 1, -1)):
+        detector = dataclasses.replace(native.detector, orientation=orientation)
+        mirrored = dataclasses.replace(native, detector=detector)
+        np.testing.assert_array_equal(mirrored.chi(), native.chi()[::rows, ::columns])
+        np.testing.assert_array_equal(mirrored.centres(slice(1, 3)).y, mirrored.centres().y[1:3])
+
+
+def parallax_pair(pyfai: ModuleType, name: str, thickness: float | None) -> tuple[Any, Any]:
+    config = {"material": name, "thickness": thickness}
+    theirs = pyfai.integrator.azimuthal.AzimuthalIntegrator(
+        dist=0.1, poni1=0.04, poni2=0.04, rot1=0.1, rot2=0.2, wavelength=12.398419843320026e-10 / 20,
+        detector=pyfai.detectors.detector_factory("Eiger2_1M", {"sensor": config}),
+    )  # fmt: skip
+    theirs.enable_parallax()
+    pose = {key: getattr(theirs, key) for key in (*POSE, "wavelength")}
+    detector = dataclasses.replace(ba.detector("Eiger2_1M"), sensor=Sensor(name, thickness))
+    return ba.Geometry(**pose, detector=detector, parallax=True), theirs
+
+
+@pytest.mark.parametrize(
+    ("material", "thickness"), [("Si", 450e-6), ("CdTe", 750e-6), ("Si", None)]
+)
+def test_parallax_is_pyfais(pyfai: ModuleType, material: str, thickness: float | None) -> None:
+    ours, theirs = parallax_pair(pyfai, material, thickness)
+    expected = theirs.position_array()
+    place = ours.centres()
+    found = np.stack([place.z, place.y, place.x], axis=-1)
+    np.testing.assert_allclose(found, expected, atol=5e-9)  # theirs from a table of 1024 angles
+    flat = dataclasses.replace(ours, parallax=False)
+    assert np.abs(flat.centres().x - place.x).max() > 5e-6
+    np.testing.assert_array_equal(flat.cos_incidence(), ours.cos_incidence())
+    corners = corners_of(ours, slice(10, 20))
+    expected = theirs.position_array(corners=True)[10:20]
+    np.testing.assert_allclose(corners, expected, atol=2e-8)
+
+
+def test_parallax_has_the_recorded_values() -> None:
+    detector = dataclasses.replace(ba.detector("Eiger2_1M"), sensor=Sensor("Si", 450e-6))
+    geometry = ba.Geometry(
+        detector=detector, dist=0.1, poni1=0.04, poni2=0.04,
+        wavelength=12.398419843320026e-10 / 20, parallax=True,
+    )  # fmt: skip
+    found = np.rad2deg(geometry.two_theta())[[0, 500], [0, 1000]]
+    np.testing.assert_allclose(found, [29.422961644104, 19.316355574976], atol=2e-7)
+
+
+def test_parallax_needs_a_sensor_and_a_wavelength() -> None:
+    with pytest.raises(GeometryError, match="needs a wavelength and the sensor"):
+        ba.Geometry(detector=ba.detector("Eiger2_1M"), parallax=True)
+    rapid = dataclasses.replace(ba.detector("Rapid"), sensor=Sensor("Si"))
+    with pytest.raises(GeometryError, match="needs a flat detector"):
+        ba.Geometry(detector=rapid, wavelength=1e-10, parallax=True)

@@ -1,32 +1,37 @@
 """Detectors: the shape, the pixels and the gaps of an area detector.
 
 Axis 1 is the slow one (rows, "y"), axis 2 the fast one (columns, "x"). The origin is the outer
-corner of pixel (0, 0), and lengths are in metres. The catalogue knows detectors by pyFAI's names.
+corner of pixel (0, 0), and lengths are in metres.
 """
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from bluesky_azint.catalogue import find_model
 from bluesky_azint.errors import GeometryError
+from bluesky_azint.masks import binned_mask
+from bluesky_azint.parallax import Sensor
+from bluesky_azint.pixels import Mesh, Pixels, Shifted
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A flat detector of equal, rectangular pixels.
+    """An area detector, by default flat and of equal, rectangular pixels.
 
     Parameters
     ----------
     pixel1, pixel2
-        Size of a pixel along the slow and the fast axis, in metres.
+        Size of a pixel along the slow and the fast axis, in metres; the usual one, where not all
+        are equal.
     shape
         Rows and columns; None where a file does not tell: the first frame then decides.
     mask
@@ -40,6 +45,15 @@ class Detector:
         Position of pixel (0, 0) as seen from the sample, in EXIF numbers: 1 top left, 2 top
         right, 3 bottom right (the native one), 4 bottom left. Only the indices are mirrored:
         2 and 1 count rows backwards, 4 and 1 columns.
+    pixels
+        Where the pixels lie if they are no regular grid, in the native orientation: one of
+        `bluesky_azint.pixels`, such as ``Corners(array)``. None means that they are.
+    sensor
+        What absorbs the photons; only needed to correct for parallax.
+    described_in
+        The files that tell of the pixels, as pairs of a key of PONI files (filename, splineFile,
+        x_offset_file, y_offset_file) and a path: what a PONI file says of this detector. No part
+        of its value.
     """
 
     pixel1: float
@@ -50,6 +64,9 @@ class Detector:
     dummy: float | None = None
     delta_dummy: float | None = None
     orientation: int = 3
+    pixels: Pixels | None = None
+    sensor: Sensor | None = None
+    described_in: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.pixel1 > 0 and self.pixel2 > 0):
@@ -64,27 +81,110 @@ class Detector:
             )
         if self.shape is not None:
             object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
+        if self.pixels is not None:
+            self._fit("pixels", self.pixels.shape)
         if self.mask is not None:
             mask = np.asarray(self.mask, dtype=bool)
-            if self.shape is None:
-                object.__setattr__(self, "shape", mask.shape)
-            if mask.shape != self.shape:
-                raise GeometryError(
-                    f"The mask of detector {self.name!r} has the shape {mask.shape}, "
-                    f"the detector {self.shape}; they must be equal."
-                )
+            self._fit("mask", mask.shape)
             object.__setattr__(self, "mask", mask)
+
+    def _fit(self, part: str, shape: tuple[int, ...]) -> None:
+        """Take the shape of a part of the detector for that of the detector, or see that it is."""
+        if self.shape is None:
+            object.__setattr__(self, "shape", shape)
+        if shape != self.shape:
+            raise GeometryError(
+                f"The {part} of detector {self.name!r} has the shape {shape}, "
+                f"the detector {self.shape}; they must be equal."
+            )
+
+    @classmethod
+    def from_nexus(cls, path: str | PathLike[str]) -> Detector:
+        """Read a detector from a NeXus file in pyFAI's layout.
+
+        Raises
+        ------
+        FormatError
+            If there is no such file, or no detector in it.
+        """
+        from bluesky_azint.io.detector_nexus import read_detector
+
+        return read_detector(Path(path))
+
+    def to_nexus(self, path: str | PathLike[str]) -> Detector:
+        """Write the detector into a NeXus file in pyFAI's layout, over what stands there.
+
+        Returns
+        -------
+        Detector
+            The same one, that knows of the file, so that a PONI file can name it.
+        """
+        from bluesky_azint.io.detector_nexus import write_detector
+
+        return write_detector(self, Path(path))
+
+    def binned(self, factor1: int, factor2: int) -> Detector:
+        """This detector, read out in blocks of pixels.
+
+        What is left over at the end is cut off, and a block with a masked pixel is masked.
+
+        Raises
+        ------
+        GeometryError
+            If it has no shape, or pixels that cannot be joined.
+        """
+        factors = factor1, factor2
+        if factors == (1, 1):
+            return self
+        if self.shape is None or min(factors) < 1 or factors > self.shape:
+            raise GeometryError(
+                f"Detector {self.name!r} of shape {self.shape} cannot be binned by {factors}."
+            )
+        return replace(
+            self,
+            pixel1=self.pixel1 * factor1,
+            pixel2=self.pixel2 * factor2,
+            shape=(self.shape[0] // factor1, self.shape[1] // factor2),
+            mask=None if self.mask is None else binned_mask(self.mask, factors),
+            pixels=None if self.pixels is None else self.pixels.binned(factors),
+            described_in=(),
+        )
+
+    def displaced(self, dx: ArrayLike, dy: ArrayLike) -> Detector:
+        """This detector with pixels away from the places of a regular grid.
+
+        Parameters
+        ----------
+        dx, dy
+            How far along the fast and along the slow axis, in pixels: either of each pixel, which
+            is then moved as a whole, ``(rows, columns)``, or of the corners of pixels, ``(rows +
+            1, columns + 1)``. These are the displacement maps of pyFAI.
+
+        Raises
+        ------
+        GeometryError
+            If the maps have another shape.
+        """
+        fast, slow = np.asarray(dx, dtype=np.float64), np.asarray(dy, dtype=np.float64)
+        n1, n2 = self.shape or fast.shape
+        if fast.shape == slow.shape == (n1, n2):
+            return replace(self, pixels=Shifted(self.pixel1, self.pixel2, slow, fast))
+        if fast.shape == slow.shape == (n1 + 1, n2 + 1):
+            knots = np.indices(slow.shape)
+            mesh = Mesh((knots[0] + slow) * self.pixel1, (knots[1] + fast) * self.pixel2)
+            return replace(self, pixels=mesh)
+        raise GeometryError(
+            f"The displacements have the shapes {fast.shape} and {slow.shape}; both must have that "
+            f"of detector {self.name!r}, {self.shape}, or one more row and column for its corners."
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Detector):
             return NotImplemented
-        return self._scalars() == other._scalars() and (
-            self.mask is other.mask
-            or (
-                self.mask is not None
-                and other.mask is not None
-                and np.array_equal(self.mask, other.mask)
-            )
+        return (
+            self._scalars() == other._scalars()
+            and _same(self.mask, other.mask)
+            and self.pixels == other.pixels
         )
 
     def __hash__(self) -> int:
@@ -99,10 +199,23 @@ class Detector:
             self.dummy,
             self.delta_dummy,
             self.orientation,
+            self.sensor,
         )
 
 
-def detector(name: str, pixel1: float | None = None, pixel2: float | None = None) -> Detector:
+def _same(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or np.array_equal(one, other)
+
+
+def detector(
+    name: str,
+    pixel1: float | None = None,
+    pixel2: float | None = None,
+    *,
+    radius: float | None = None,
+) -> Detector:
     """The detector of that name in the catalogue.
 
     Parameters
@@ -112,11 +225,13 @@ def detector(name: str, pixel1: float | None = None, pixel2: float | None = None
     pixel1, pixel2
         Size of a pixel along the slow and the fast axis, in metres, which tells how the read-out
         bins; None is the usual one.
+    radius
+        Of a cylindrical detector, in metres; None is the usual one.
 
     Raises
     ------
     GeometryError
-        If the catalogue has no such detector, or the detector no such pixels.
+        If the catalogue has no such detector, or the detector no such pixels or no radius.
 
     Examples
     --------
@@ -125,114 +240,25 @@ def detector(name: str, pixel1: float | None = None, pixel2: float | None = None
     >>> detector("MAR165", pixel1=79e-6, pixel2=79e-6).shape
     (2048, 2048)
     """
-    key = _key(name)
-    if key not in _catalogue():
-        raise GeometryError(
-            f"There is no detector {name!r} in the catalogue{_suggestion(key)}. "
-            "Any other is made with Detector(pixel1=..., pixel2=..., shape=...)."
-        )
-    model = _catalogue()[key]
-    factors = model.factor(pixel1), model.factor(pixel2)
-    shape = int(model.shape[0] / factors[0]), int(model.shape[1] / factors[1])
+    model = find_model(name)
+    if radius is not None and model.radius is None:
+        raise GeometryError(f"Detector {model.name!r} is no cylinder: it has no radius.")
+    factor1, factor2 = model.factor(pixel1, 0), model.factor(pixel2, 1)
+    blocks = (1, 1) if model.modes else (int(factor1), int(factor2))
+    shape = model.shape
+    if model.modes:
+        shape = int(shape[0] / factor1), int(shape[1] / factor2)
+    sizes = (
+        pixel1 / blocks[0] if pixel1 else model.sizes[factor1][0],
+        pixel2 / blocks[1] if pixel2 else model.sizes[factor2][1],
+    )
     return Detector(
-        pixel1=pixel1 or model.pixel[factors[0]],
-        pixel2=pixel2 or model.pixel[factors[1]],
+        pixel1=sizes[0],
+        pixel2=sizes[1],
         shape=shape,
-        mask=_mask(model, shape),
+        mask=model.mask(shape),
         name=model.name,
         dummy=model.dummy,
         delta_dummy=model.delta_dummy,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Model:
-    """A detector of the catalogue; the fields are those of ``detectors.toml``."""
-
-    name: str
-    shape: tuple[int, int]
-    pixel: dict[float, float]
-    binning: float = 1
-    module: tuple[int, int] | None = None
-    gap: tuple[int, int] = (0, 0)
-    seam: int = 0
-    round: bool = False
-    dummy: float | None = None
-    delta_dummy: float | None = None
-
-    def factor(self, pixel: float | None) -> float:
-        """The binning that gives pixels of that size."""
-        if pixel is None:
-            return self.binning
-        for factor, size in self.pixel.items():
-            # A refined size may be off by a little; modes differ by 15 % and more.
-            if abs(pixel - size) <= 0.01 * size:
-                return factor
-        sizes = ", ".join(f"{size * 1e6:g}" for size in self.pixel.values())
-        raise GeometryError(
-            f"Detector {self.name!r} has no pixels of {pixel * 1e6:g} um, only of {sizes} um. "
-            "Describe it with Detector(pixel1=..., pixel2=..., shape=..., mask=...), in a PONI "
-            'file as "Detector: Detector" with pixel1, pixel2 and max_shape.'
-        )
-
-
-def module_mask(
-    shape: tuple[int, int], *, module: tuple[int, int], gap: tuple[int, int], seam: int = 0
-) -> NDArray[np.bool_]:
-    """The gaps between modules, and the ``seam`` columns in the middle of each module."""
-    row = np.arange(shape[0]) % (module[0] + gap[0])
-    column = np.arange(shape[1]) % (module[1] + gap[1])
-    start = module[1] // 2 - seam // 2
-    masked = (column >= module[1]) | ((column >= start) & (column < start + seam))
-    return (row >= module[0])[:, np.newaxis] | masked
-
-
-def round_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """All pixels whose centre lies outside the circle that fits the rows."""
-    centre = shape[0] // 2, shape[1] // 2
-    y = np.arange(shape[0])[:, np.newaxis] + 0.5 - centre[0]
-    x = np.arange(shape[1]) + 0.5 - centre[1]
-    return y**2 + x**2 > centre[0] ** 2
-
-
-# A mask of 16 million pixels is 17 MB: the last few are kept, for a geometry is made again and
-# again, and read-only, for they are shared.
-@lru_cache(maxsize=16)
-def _mask(model: _Model, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    if model.round:
-        mask = round_mask(shape)
-    elif model.module is not None:
-        mask = module_mask(shape, module=model.module, gap=model.gap, seam=model.seam)
-    else:
-        return None
-    mask.flags.writeable = False
-    return mask
-
-
-@cache
-def _catalogue() -> dict[str, _Model]:
-    """The models by name and by alias, spelt as `_key` does."""
-    text = files("bluesky_azint").joinpath("detectors.toml").read_text(encoding="utf-8")
-    models: dict[str, _Model] = {}
-    for family in tomllib.loads(text).values():
-        for name, member in family.pop("members").items():
-            aliases = member.pop("aliases", [])
-            model = _model(name, {**family, **member})
-            models |= dict.fromkeys(map(_key, [name, *aliases]), model)
-    return models
-
-
-def _model(name: str, entry: dict[str, Any]) -> _Model:
-    pixel = entry["pixel"]
-    sizes = pixel if isinstance(pixel, dict) else {"1": pixel}
-    entry["pixel"] = {float(factor): size for factor, size in sizes.items()}
-    return _Model(name=name, **entry)
-
-
-def _key(name: str) -> str:
-    return "".join(filter(str.isalnum, name)).lower()
-
-
-def _suggestion(key: str) -> str:
-    names = {_catalogue()[match].name for match in get_close_matches(key, _catalogue(), n=5)}
-    return f"; near it are {', '.join(sorted(names))}" if names else ""
+        pixels=model.pixels(sizes, radius),
+    ).binned(*blocks)

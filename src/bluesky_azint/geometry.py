@@ -13,13 +13,14 @@ right-handed. Then
     q = \frac{4\pi}{\lambda} \sin\frac{2\theta}{2}
 
 These are pyFAI's conventions (Kieffer & Karkoulis, J. Phys. Conf. Ser. 425 (2013) 202012), so that
-its PONI files mean here what they mean there.
+its PONI files mean here what they mean there. A pixel that is no rectangle of a regular grid has its
+centre in the mean of its corners, and off the plane of the detector :math:`z = L + p_3`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,12 +29,16 @@ from numpy.typing import NDArray
 
 from bluesky_azint.detectors import Detector
 from bluesky_azint.errors import GeometryError
+from bluesky_azint.pixels import Pixels, corners_of_pixels
 from bluesky_azint.units import Q_NM, TTH_RAD, Unit
 
 if TYPE_CHECKING:
     from os import PathLike
 
 FloatArray = NDArray[np.float64]
+
+# Pixels that are mirrored lie where others do, to this many metres.
+_SYMMETRIC = 1e-7
 
 
 class Position(NamedTuple):
@@ -59,6 +64,10 @@ class Geometry:
         In metres; None where only angles and lengths are wanted.
     detector
         The detector.
+    parallax
+        Whether pixels are placed where the photons that they count came in, not where they were
+        absorbed (see `bluesky_azint.parallax`); needs a wavelength and a flat detector with a
+        sensor.
     """
 
     detector: Detector
@@ -69,6 +78,7 @@ class Geometry:
     rot2: float = 0.0
     rot3: float = 0.0
     wavelength: float | None = None
+    parallax: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength"):
@@ -82,6 +92,23 @@ class Geometry:
         if self.wavelength is not None and self.wavelength <= 0:
             raise GeometryError(
                 f"The wavelength is {self.wavelength} m; it must be positive (1 angstrom is 1e-10)."
+            )
+        if self.parallax:
+            self._refuse_impossible_parallax()
+
+    def _refuse_impossible_parallax(self) -> None:
+        pixels = self.detector.pixels
+        missing = {
+            "a wavelength": self.wavelength is None,
+            "the sensor of the detector, as Detector(sensor=Sensor('Si', 450e-6))": (
+                self.detector.sensor is None
+            ),
+            "a flat detector": pixels is not None and not pixels.flat,
+        }
+        if wanted := [what for what, lacks in missing.items() if lacks]:
+            raise GeometryError(
+                f"The correction for parallax needs {' and '.join(wanted)}; give it, or leave the "
+                "correction out with parallax=False."
             )
 
     @classmethod
@@ -119,47 +146,129 @@ class Geometry:
             )
         return self.detector.shape
 
-    def lab_from_plane(self, p1: FloatArray, p2: FloatArray) -> Position:
+    def with_orientation(self, orientation: int) -> Geometry:
+        r"""The same geometry of the same frames, with the pixels counted from another corner.
+
+        Along a mirrored axis the PONI is measured from the other end of the detector. Rows that
+        are mirrored turn the signs of rot2 and rot3 and columns those of rot1 and rot3, so that
+        :math:`2\theta`, solid angle and polarization stay what they are, and :math:`\chi` becomes
+        :math:`-\chi` and :math:`\pi - \chi`. (pyFAI leaves rot3 as it is, which moves
+        the polarization if it is not zero.)
+
+        Raises
+        ------
+        GeometryError
+            If there is no such orientation, or the pixels do not lie symmetrically.
+        """
+        detector = replace(self.detector, orientation=orientation)
+        before, after = _mirrored(self.detector.orientation), _mirrored(orientation)
+        rows, columns = before[0] != after[0], before[1] != after[1]
+        extent1, extent2 = self._extent(rows, columns) if rows or columns else (0.0, 0.0)
+        return replace(
+            self,
+            detector=detector,
+            poni1=extent1 - self.poni1 if rows else self.poni1,
+            poni2=extent2 - self.poni2 if columns else self.poni2,
+            rot1=-self.rot1 if columns else self.rot1,
+            rot2=-self.rot2 if rows else self.rot2,
+            rot3=-self.rot3 if rows != columns else self.rot3,
+        )
+
+    def _extent(self, rows: bool, columns: bool) -> tuple[float, float]:
+        """Where the first and the last pixel along both axes mirror into each other."""
+        n1, n2 = self.shape
+        pixels = self.detector.pixels
+        if pixels is None:
+            return n1 * self.detector.pixel1, n2 * self.detector.pixel2
+        centres = pixels.corners().mean(axis=2)
+        mirrored = centres[:: -1 if rows else 1, :: -1 if columns else 1]
+        extent = centres[0, 0] + mirrored[0, 0]
+        off = [np.abs(mirrored[..., 0] - centres[..., 0])]
+        for axis, flipped in ((1, rows), (2, columns)):
+            expected = extent[axis] - centres[..., axis] if flipped else centres[..., axis]
+            off.append(np.abs(mirrored[..., axis] - expected))
+        if not all((far < _SYMMETRIC).all() for far in off):
+            raise GeometryError(
+                f"The pixels of detector {self.detector.name!r} do not lie symmetrically; describe "
+                "it in the orientation that is wanted instead."
+            )
+        return float(extent[1]), float(extent[2])
+
+    def lab_from_plane(
+        self, p1: FloatArray, p2: FloatArray, p3: FloatArray | None = None
+    ) -> Position:
         """Place in the laboratory of points ``(p1, p2)`` of the detector plane, all in metres.
 
         The two arrays broadcast: a column of ``p1`` and a row of ``p2`` give a whole detector.
+        ``p3`` is how far they lie behind the plane, None for in it. The correction for parallax is
+        applied if the geometry has one.
         """
+        y, x = p1 - self.poni1, p2 - self.poni2
+        if self.parallax:
+            y, x = self._entrance(y, x)
+        z = self.dist if p3 is None else self.dist + p3
         c1, s1 = np.cos(self.rot1), np.sin(self.rot1)
         c2, s2 = np.cos(self.rot2), np.sin(self.rot2)
         c3, s3 = np.cos(self.rot3), np.sin(self.rot3)
-        y, x, z = p1 - self.poni1, p2 - self.poni2, self.dist
         return Position(
             y=y * (c2 * c3) + (x * (c3 * s1 * s2 - c1 * s3) - z * (c1 * c3 * s2 + s1 * s3)),
             x=y * (c2 * s3) + (x * (c1 * c3 + s1 * s2 * s3) + z * (c3 * s1 - c1 * s2 * s3)),
             z=y * s2 + (z * c1 * c2 - x * (c2 * s1)),
         )
 
+    def _entrance(self, y: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Where photons that are counted at ``(y, x)`` from the PONI came into the sensor."""
+        sensor, wavelength = self.detector.sensor, self.wavelength
+        if sensor is None or wavelength is None:
+            return y, x  # never: such a geometry is refused
+        radius = np.hypot(y, x)
+        entrance = sensor.entrance(radius, self.dist, wavelength)
+        ratio = np.divide(entrance, radius, out=np.ones_like(radius), where=radius > 0)
+        return y * ratio, x * ratio
+
     def centres(self, rows: slice = slice(None)) -> Position:
         """Place of the pixel centres, each an array of shape (rows, columns)."""
+        if (pixels := self.detector.pixels) is not None:
+            return self._placed(self._corners_in_plane(pixels, rows).mean(axis=2))
         n1, n2 = self.shape
         return self._grid(_counted(n1)[rows] + 0.5, _counted(n2) + 0.5)
-
-    def corners(self, rows: slice = slice(None)) -> Position:
-        """Place of the pixel corners, each an array of shape (rows + 1, columns + 1).
-
-        `at_corners` gives each pixel its four.
-        """
-        n1, n2 = self.shape
-        start, stop, _ = rows.indices(n1)
-        return self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
 
     def at_corners(
         self, function: Callable[[Position], FloatArray], rows: slice = slice(None)
     ) -> FloatArray:
-        """Values of a function of the place, at the corners of each pixel, (rows, columns, 4)."""
-        return corners_of_pixels(function(self.corners(rows)))
+        """Values of a function of the place, at the corners of each pixel, (rows, columns, K).
+
+        K is 4, in the order (i, j), (i+1, j), (i+1, j+1), (i, j+1) for pixels of a regular grid,
+        and what the detector says for others.
+        """
+        if (pixels := self.detector.pixels) is not None:
+            return function(self._placed(self._corners_in_plane(pixels, rows)))
+        n1, n2 = self.shape
+        start, stop, _ = rows.indices(n1)
+        grid = self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
+        return corners_of_pixels(function(grid))
+
+    def _corners_in_plane(self, pixels: Pixels, rows: slice) -> FloatArray:
+        """Corners of irregular pixels as (z, y, x), the orientation applied."""
+        n1 = self.shape[0]
+        start, stop, _ = rows.indices(n1)
+        mirrored = _mirrored(self.detector.orientation)
+        if mirrored[0]:
+            start, stop = n1 - stop, n1 - start
+        corners = pixels.corners(slice(start, stop))
+        return corners[:: -1 if mirrored[0] else 1, :: -1 if mirrored[1] else 1]
+
+    def _placed(self, points: FloatArray) -> Position:
+        """Lab positions of points (..., 3) given as (z, y, x)."""
+        return self.lab_from_plane(points[..., 1], points[..., 2], points[..., 0])
 
     def _grid(self, index1: FloatArray, index2: FloatArray) -> Position:
         """Lab positions of a grid of fractional pixel indices, the orientation applied."""
         n1, n2 = self.shape
-        if self.detector.orientation in (1, 2):
+        mirrored = _mirrored(self.detector.orientation)
+        if mirrored[0]:
             index1 = n1 - index1
-        if self.detector.orientation in (1, 4):
+        if mirrored[1]:
             index2 = n2 - index2
         return self.lab_from_plane(
             index1[:, np.newaxis] * self.detector.pixel1,
@@ -193,20 +302,66 @@ class Geometry:
         return unit(self.centres(), self.wavelength)
 
     def cos_incidence(self, rows: slice = slice(None)) -> FloatArray:
-        r"""Cosine of the angle between the ray to a pixel and the normal of the detector.
+        r"""Cosine of the angle between the ray to a pixel and the normal of the detector there.
 
         .. math:: \cos\alpha = L / \sqrt{L^2 + (p_1 - poni_1)^2 + (p_2 - poni_2)^2}
+
+        of a flat detector. Of another it is that to the normal of the pixel, which is
+        perpendicular to the diagonals. Parallax plays no part in it.
         """
-        place = self.centres(rows)
-        return self.dist / np.sqrt(place.x**2 + place.y**2 + place.z**2)
+        straight = replace(self, parallax=False)
+        place = straight.centres(rows)
+        ray = np.sqrt(place.x**2 + place.y**2 + place.z**2)
+        pixels = self.detector.pixels
+        if pixels is None or pixels.flat:
+            return self.dist / ray
+        normal = _vector_areas(straight._lab_corners(pixels, rows))
+        along = normal[..., 0] * place.y + normal[..., 1] * place.x + normal[..., 2] * place.z
+        cosine: FloatArray = np.abs(along) / (ray * np.linalg.norm(normal, axis=-1))
+        return cosine
+
+    def solid_angle(self, rows: slice = slice(None), *, areas: bool = False) -> FloatArray:
+        r"""Solid angle of each pixel, relative to one of the usual size at the PONI.
+
+        .. math:: \frac{\Omega}{\Omega_0} = \frac{L^2}{R^2} \cos\alpha
+
+        with :math:`R` the distance to the pixel, which is :math:`\cos^3\alpha` for a flat detector.
+        pyFAI takes the cube for others too, which holds for a cylinder around the sample alone.
+
+        Parameters
+        ----------
+        rows
+            A block of rows.
+        areas
+            Whether pixels of another area count more, in proportion. pyFAI does so for detectors
+            with a spline, and for no others: as a rule, the flat field holds the areas already.
+        """
+        place = replace(self, parallax=False).centres(rows)
+        squared = place.x**2 + place.y**2 + place.z**2
+        relative = self.dist**2 / squared * self.cos_incidence(rows)
+        pixels = self.detector.pixels
+        if areas and pixels is not None:
+            vectors = _vector_areas(self._corners_in_plane(pixels, rows))
+            usual = self.detector.pixel1 * self.detector.pixel2
+            relative *= np.linalg.norm(vectors, axis=-1) / usual
+        return relative
+
+    def _lab_corners(self, pixels: Pixels, rows: slice) -> FloatArray:
+        """Places of the corners of irregular pixels, (rows, columns, K, 3) as (y, x, z)."""
+        place = self._placed(self._corners_in_plane(pixels, rows))
+        return np.stack([place.y, place.x, place.z], axis=-1)
 
 
-def corners_of_pixels(grid: FloatArray) -> FloatArray:
-    """Values at the corners of each pixel, ``(rows, columns, 4)``, from those at all corners.
+def _vector_areas(corners: FloatArray) -> FloatArray:
+    """Normals of polygons (..., K, 3), as long as their areas, (..., 3)."""
+    arms = corners - corners[..., :1, :]
+    areas: FloatArray = 0.5 * np.cross(arms[..., 1:-1, :], arms[..., 2:, :]).sum(axis=-2)
+    return areas
 
-    The corners of pixel (i, j) come in the order (i, j), (i+1, j), (i+1, j+1), (i, j+1).
-    """
-    return np.stack([grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]], axis=-1)
+
+def _mirrored(orientation: int) -> tuple[bool, bool]:
+    """Whether rows and columns are counted backwards."""
+    return orientation in (1, 2), orientation in (1, 4)
 
 
 def _counted(number: int) -> FloatArray:

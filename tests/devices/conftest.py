@@ -17,8 +17,9 @@ from event_model import DocumentNames, schema_validators
 from numpy.typing import NDArray
 from ophyd_async.core import PathProvider, StaticPathProvider, UUIDFilenameProvider
 
-from bluesky_azint.detectors import Detector, module_mask
+from bluesky_azint.detectors import Detector
 from bluesky_azint.geometry import Geometry
+from bluesky_azint.masks import module_mask
 
 
 @pytest.fixture(autouse=True)
