@@ -12,12 +12,11 @@ import pytest
 
 from bluesky_azint.cli import integrate, main
 from bluesky_azint.detectors import Detector
-from bluesky_azint.engines import ENGINES
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.reduction.integrator import Integrator
-from bluesky_azint.reduction.recipe import ERROR_MODELS
+from bluesky_azint.io.ascii import KINDS as TEXT_KINDS
+from bluesky_azint.reduction.integrator import CHOICES, Integrator
+from bluesky_azint.reduction.variance import ERROR_MODELS
 from bluesky_azint.splitting import SPLITTINGS
-from bluesky_azint.units import UNITS
 
 SHAPE = (30, 40)
 FRAMES = np.random.default_rng(1).poisson(100, (5, *SHAPE)).astype(np.uint32)
@@ -62,10 +61,11 @@ def expected(frame: np.ndarray, **options: object) -> np.ndarray:
 
 
 def test_choices_are_those_of_the_library() -> None:
-    assert tuple(UNITS) == integrate.UNITS
+    assert integrate.TEXT_KINDS == TEXT_KINDS
     assert SPLITTINGS == integrate.SPLITTINGS
-    assert ERROR_MODELS == integrate.ERROR_MODELS
-    assert set(ENGINES) == set(integrate.ENGINES)
+    # A command line has no frame of variances to give.
+    assert set(ERROR_MODELS) - {"variance"} == set(integrate.ERROR_MODELS)
+    assert set(CHOICES) == set(integrate.ENGINES)
 
 
 def test_images_become_xy_files_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +142,55 @@ def test_stack_becomes_one_nexus_file(
             np.testing.assert_array_equal(file["entry/data/I_errors"][row], pattern[:, 2])
 
 
+@pytest.mark.parametrize("batch", [1, 2**30])
+def test_stack_becomes_cakes(folder: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(integrate, "_BATCH_BYTES", batch)
+    assert run("stack.h5::/entry/data/data", "-o", "it.nxs", "--npt-azim", "6") == 0
+    cakes = Integrator(GEOMETRY, npt=20, npt_azim=6, engine="scipy").integrate(FRAMES)
+    with h5py.File("it.nxs") as file:
+        assert file["entry/definition"].asstr()[()] == "NXazint2d"
+        np.testing.assert_array_equal(file["entry/data/I"], cakes.intensity)
+        np.testing.assert_array_equal(file["entry/data/azimuthal_axis"], cakes.azimuthal)
+
+
+def test_formats_of_one_frame(folder: Path) -> None:
+    for kind in ("xye", "dat", "chi", "fxye"):
+        assert run("a.npy", "--unit", "2th_deg", "--error-model", "poisson", "--format", kind) == 0
+    pattern = expected(FRAMES[0], unit="2th_deg", error_model="poisson")
+    np.testing.assert_allclose(np.loadtxt("a.xye"), pattern, rtol=1e-9)
+    np.testing.assert_allclose(np.loadtxt("a.dat"), pattern, rtol=1e-9)
+    np.testing.assert_allclose(np.loadtxt("a.chi", skiprows=4), pattern[:, :2], rtol=1e-9)
+    lines = (folder / "a.fxye").read_text().splitlines()
+    bank = next(row for row, line in enumerate(lines) if line.startswith("BANK"))
+    found = np.loadtxt(lines[bank + 1 :])
+    np.testing.assert_allclose(found, pattern * [100, 1, 1], rtol=1e-9)
+
+
+def test_stack_becomes_a_nxcansas_file_for_each_frame(folder: Path) -> None:
+    assert run("stack.h5::/entry/data/data", "-o", "out", "--format", "h5") == 0
+    for number, frame in enumerate(FRAMES):
+        with h5py.File(folder / "out" / f"stack_0000{number}.h5") as file:
+            found = file["sasentry01/sasdata01/I"][()]
+            assert file["sasentry01/run"].asstr()[()] == f"0000{number}"
+        np.testing.assert_array_equal(found, expected(frame)[:, 1])
+
+
+def test_a_unit_with_parameters(folder: Path) -> None:
+    name = "qip_A^-1(incident_angle=0.01,sample_orientation=3)"
+    assert run("a.npy", "--unit", name, "--splitting", "no") == 0
+    pattern = expected(FRAMES[0], unit=name, splitting="no")
+    np.testing.assert_allclose(np.loadtxt("a.xy"), pattern, rtol=1e-9)
+    assert f"# unit: {name}\n" in (folder / "a.xy").read_text()
+
+
+def test_a_format_that_cannot_hold_the_pattern(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("a.npy", "--format", "fxye") == 1
+    assert "A .fxye file holds 2theta, and the pattern q_A^-1" in capsys.readouterr().err
+    assert not (folder / "a.fxye").exists()
+
+
 def test_patterns_on_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("a.npy", "-o", "-") == 0
     out, err = capsys.readouterr()
@@ -208,7 +257,7 @@ def test_detector_without_shape(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["a.npy", "--unit", "furlong"], "invalid choice: 'furlong'"),
+        (["a.npy", "--unit", "furlong"], "no unit 'furlong'; the units are q_A^-1, q_nm^-1"),
         (["a.npy", "--npt", "many"], "invalid int value: 'many'"),
         (["a.npy", "--npt", "0"], "npt is 0; it must be a whole number"),
         (["a.npy", "--radial-range", "2", "1"], "radial_range is (2.0, 1.0)"),
@@ -216,8 +265,11 @@ def test_detector_without_shape(folder: Path) -> None:
         (["a.npy", "--delta-dummy", "3"], "delta_dummy is 3.0 but dummy is None"),
         (["a.npy", "b.npy", "-o", "it.xy"], "--output it.xy is one file for 2 images"),
         (["a.npy", "-o", "it.xy", "--format", "csv"], "does not go with --format csv"),
-        (["a.npy", "-o", "it.dat"], "no file of the formats xy, csv, nxs"),
+        (["a.npy", "-o", "it.doc"], "no file of the formats xy, xye, dat, chi, fxye, csv, nxs, h5"),
         (["a.npy", "-o", "-", "--format", "nxs"], "does not go with --format nxs"),
+        (["a.npy", "-o", "-", "--format", "h5"], "does not go with --format h5"),
+        (["a.npy", "--npt-azim", "9"], "--npt-azim makes cakes, which .xy files do not hold"),
+        (["a.npy", "--npt-azim", "0", "-o", "it.nxs"], "npt_azim is 0; it must be a whole number"),
         (["a.npy", "-o", "-", "--json"], "does not go with --json"),
         ([], "the following arguments are required: IMAGE"),
     ],

@@ -1,4 +1,4 @@
-"""The NXazint1d file: read while it grows, after a kill, and by everybody's reader."""
+"""The NXazint1d and NXazint2d files: read while it grows, after a kill, and by everybody's reader."""
 
 import json
 import signal
@@ -264,6 +264,146 @@ def one_pattern() -> IntegrationResult:
         unit="2th_deg",
         engine="scipy",
     )
+
+
+# What is required by the definitions of 2025.11, with the attributes of the fields:
+# https://manual.nexusformat.org/classes/applications/NXazint1d.html and .../NXazint2d.html
+REQUIRED: dict[str, set[str]] = {
+    "definition": set(),
+    "solid_angle_applied": set(),
+    "polarization_applied": set(),
+    "normalization_applied": set(),
+    "instrument/name": set(),
+    "instrument/monochromator/wavelength": {"units"},
+    "instrument/monochromator/energy": {"units"},
+    "instrument/source/name": set(),
+    "instrument/source/type": set(),
+    "instrument/source/probe": set(),
+    "reduction/program": set(),
+    "reduction/version": set(),
+    "reduction/date": set(),
+    "reduction/reference": set(),
+    "data/I": {"long_name", "units"},
+    "data/radial_axis": {"long_name", "units"},
+    "data/norm": {"long_name", "units"},
+}
+CLASSES = {
+    "": "NXentry",
+    "instrument": "NXinstrument",
+    "instrument/monochromator": "NXmonochromator",
+    "instrument/source": "NXsource",
+    "reduction": "NXprocess",
+    "reduction/input": "NXparameters",
+    "data": "NXdata",
+}
+
+
+def assert_required(entry: h5py.Group, required: dict[str, set[str]]) -> None:
+    """The entry has all that its definition requires."""
+    for name, nx_class in CLASSES.items():
+        assert (entry[name] if name else entry).attrs["NX_class"] == nx_class, name
+    for name, attributes in required.items():
+        assert name in entry, name
+        assert attributes <= set(entry[name].attrs), name
+    assert set(entry["data"].attrs) >= {"signal", "axes", "interpretation"}
+    assert entry["data"].attrs["signal"] == "I"
+    assert entry["data/I"].attrs["long_name"] == "intensity"
+    assert entry["data/I"].attrs["units"] == "arbitrary units"
+    assert entry["data/norm"].attrs["long_name"] == (
+        "effective number of pixels contributing to the corresponding bin"
+    )
+
+
+def test_nxazint1d_has_all_that_is_required(tmp_path: Path) -> None:
+    write_nexus(result(1.0, 2.0), tmp_path / "a.nxs", geometry=GEOMETRY, recipe=RECIPE)
+    with h5py.File(tmp_path / "a.nxs") as file:
+        assert_required(file["entry"], REQUIRED)
+        assert read_text(file, "entry/definition") == "NXazint1d"
+        assert file["entry/data/I"].ndim == 2
+        np.testing.assert_array_equal(file["entry/data/norm"], result(1.0).count[0])
+        # What GSAS-II looks for, in the class NXparameters.
+        assert read_text(file, "entry/reduction/input/unit") == "2th"
+        assert np.isnan(file["entry/reduction/input/polarization_factor"][()])
+
+
+def cakes(number: int) -> IntegrationResult:
+    """A stack of cakes of three sectors, the norm of which grows from frame to frame."""
+    level = np.arange(1.0, number + 1)[:, np.newaxis, np.newaxis]
+    sums = level + np.arange(3.0 * NPT).reshape(3, NPT)
+    return IntegrationResult(
+        radial=RADIAL,
+        azimuthal=np.array([-120.0, 0.0, 120.0]),
+        sum_signal=sums**2,
+        sum_variance=sums,
+        sum_normalization=sums,
+        sum_normalization2=2 * sums,
+        count=np.where(np.arange(NPT) == 7, 5.0, sums),
+        unit="2th_deg",
+        engine="scipy",
+    )
+
+
+def test_nxazint2d_has_all_that_is_required(tmp_path: Path) -> None:
+    stack = cakes(5)
+    write_nexus(stack, tmp_path / "a.nxs", geometry=GEOMETRY, recipe=RECIPE)
+    with h5py.File(tmp_path / "a.nxs") as file:
+        entry = file["entry"]
+        assert_required(entry, {**REQUIRED, "data/azimuthal_axis": {"long_name", "units"}})
+        assert read_text(file, "entry/definition") == "NXazint2d"
+        data = entry["data"]
+        assert list(data.attrs["axes"]) == [".", "azimuthal_axis", "radial_axis"]
+        assert data.attrs["interpretation"] == "image"
+        assert dict(data["azimuthal_axis"].attrs) == {
+            "long_name": "azimuthal bin center",
+            "units": "degree",
+        }
+        np.testing.assert_array_equal(data["azimuthal_axis"], stack.azimuthal)
+        np.testing.assert_array_equal(data["I"], stack.intensity)
+        np.testing.assert_array_equal(data["I_errors"], stack.sigma)
+        np.testing.assert_array_equal(data["norm"], stack.count[-1])
+        np.testing.assert_array_equal(entry["sums/sum_normalization2"], stack.sum_normalization2)
+
+
+def test_one_cake_is_one_row(tmp_path: Path) -> None:
+    one = cakes(1).map_sums(lambda values: values[0])
+    write_nexus(one, tmp_path / "a.nxs", geometry=GEOMETRY, recipe=RECIPE)
+    with h5py.File(tmp_path / "a.nxs") as file:
+        np.testing.assert_array_equal(file["entry/data/I"], one.intensity[np.newaxis])
+
+
+def test_cakes_are_read_while_the_file_grows(tmp_path: Path) -> None:
+    stack = cakes(4)
+    with writer(tmp_path / "a.nxs", azimuthal=stack.azimuthal) as target:
+        for rows in ([0, 1], [3, 2]):
+            part = stack.map_sums(lambda values, rows=rows: values[rows])  # type: ignore[misc]
+            target.write(rows, part, seq_nums=rows, timestamps=np.array(rows) / 2)
+            target.flush()
+            with h5py.File(tmp_path / "a.nxs", "r", swmr=True) as file:
+                written = max(rows) + 1
+                np.testing.assert_array_equal(file["entry/data/I"], stack.intensity[:written])
+                np.testing.assert_array_equal(file["entry/data/norm"], stack.count[max(rows)])
+        with pytest.raises(FormatError, match=r"takes intensity of shape .1, 3, 40. for 1 rows"):
+            target.write([4], result(1.0), seq_nums=[4], timestamps=[2.0])
+
+
+def test_a_large_cake_is_a_chunk_of_its_own(tmp_path: Path) -> None:
+    with writer(tmp_path / "a.nxs", azimuthal=np.arange(360.0), radial=np.arange(1000.0)):
+        pass
+    with h5py.File(tmp_path / "a.nxs") as file:
+        assert file["entry/data/I"].chunks == (1, 360, 1000)
+
+
+def test_silx_finds_the_cakes(tmp_path: Path) -> None:
+    nxdata = pytest.importorskip("silx.io.nxdata")
+    stack = cakes(2)
+    write_nexus(stack, tmp_path / "a.nxs", geometry=GEOMETRY, recipe=RECIPE)
+    with h5py.File(tmp_path / "a.nxs") as file:
+        plot = nxdata.get_default(file)
+        assert plot.is_valid
+        assert plot.interpretation == "image"
+        np.testing.assert_array_equal(plot.signal, stack.intensity)
+        np.testing.assert_array_equal(plot.axes[-1], RADIAL)
+        np.testing.assert_array_equal(plot.axes[-2], stack.azimuthal)
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

@@ -9,23 +9,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 # What takes long to import is imported when it is needed: --help answers at once.
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from bluesky_azint.geometry import Geometry
     from bluesky_azint.io.images import Frames
     from bluesky_azint.reduction.integrator import Integrator
     from bluesky_azint.reduction.recipe import Recipe
     from bluesky_azint.reduction.result import IntegrationResult
 
 # Spelt out, since importing them takes as long as importing numpy does.
-UNITS = ("q_A^-1", "q_nm^-1", "2th_deg", "2th_rad", "r_mm")
-SPLITTINGS = ("no", "bbox", "full")
-ERROR_MODELS = ("poisson",)
-ENGINES = ("auto", "opencl", "scipy")
-KINDS = ("xy", "csv", "nxs")
+SPLITTINGS = ("no", "bbox", "pseudo", "full")
+ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
+ENGINES = ("auto", "opencl", "scipy", "histogram")
+TEXT_KINDS = ("xy", "xye", "dat", "chi", "fxye", "csv")
+KINDS = (*TEXT_KINDS, "nxs", "h5")
 _BATCH_BYTES = 64 * 2**20
 
 
@@ -34,8 +35,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "integrate",
         help="reduce image files to patterns",
-        description="Reduce image files to patterns: one .xy or .csv file per frame, or one .nxs "
-        "file (NXazint1d) per image file. HDF5 files may be given as FILE::/path/of/dataset.",
+        description="Reduce image files to patterns: one text file or one .h5 file (NXcanSAS) per "
+        "frame, or one .nxs file (NXazint1d, NXazint2d) per image file. HDF5 files may be given as "
+        "FILE::/path/of/dataset.",
     )
     parser.set_defaults(run=run)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF, CBF, EDF, HDF5 ...")
@@ -62,7 +64,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     bins = parser.add_argument_group("bins")
     bins.add_argument("--npt", type=int, default=1000, help="number of bins (%(default)s)")
-    bins.add_argument("--unit", choices=UNITS, default="q_A^-1", help="radial unit (%(default)s)")
+    bins.add_argument(
+        "--npt-azim", type=int, metavar="N", help="number of azimuthal bins, for cakes (.nxs)"
+    )
+    bins.add_argument(
+        "--unit",
+        default="q_A^-1",
+        help="radial unit as pyFAI names it: q_A^-1, q_nm^-1, 2th_deg, r_mm, d_A ..., also "
+        "'qip_A^-1(incident_angle=0.0035)' (%(default)s)",
+    )
     bins.add_argument(
         "--splitting",
         choices=SPLITTINGS,
@@ -141,6 +151,15 @@ class _Output:
         return path, self.force and path not in self.written
 
 
+class _Options(TypedDict):
+    """What all files of one frame are written with."""
+
+    geometry: Geometry
+    recipe: Recipe
+    frame: int
+    provenance: dict[str, str]
+
+
 @dataclass
 class _Job:
     integrator: Integrator
@@ -161,6 +180,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
     return Recipe(
         npt=args.npt,
+        npt_azim=args.npt_azim,
         unit=args.unit,
         radial_range=args.radial_range,
         azimuth_range=args.azimuth_range,
@@ -181,9 +201,11 @@ def _output(args: argparse.Namespace) -> _Output:
     to_stdout = args.output == "-"
     to_file = bool(suffix) and not path.is_dir()
     kind = args.format or (suffix if to_file else "xy")
-    if to_stdout and (kind == "nxs" or args.json):
-        other = "--json" if args.json else "--format nxs"
+    if to_stdout and (kind not in TEXT_KINDS or args.json):
+        other = "--json" if args.json else f"--format {kind}"
         raise RecipeError(f"--output - prints patterns as text; it does not go with {other}.")
+    if args.npt_azim is not None and kind != "nxs":
+        raise RecipeError(f"--npt-azim makes cakes, which .{kind} files do not hold; use .nxs.")
     if to_file and suffix not in KINDS:
         raise RecipeError(
             f"--output {path} is no folder, and no file of the formats {', '.join(KINDS)}."
@@ -231,34 +253,36 @@ def _integrate(job: _Job, image: str) -> None:
         if not len(frames):
             raise FormatError("it holds no frame.")
         job.progress.total = (job.progress.total or 0) + len(frames)
-        write = _write_nexus if job.output.kind == "nxs" else _write_text
+        write = _write_stack if job.output.kind == "nxs" else _write_frames
         write(job, image, frames)
 
 
-def _write_text(job: _Job, image: str, frames: Frames) -> None:
-    from bluesky_azint.io.ascii import format_ascii, write_text
+def _write_frames(job: _Job, image: str, frames: Frames) -> None:
+    """Write one file for each frame, or to stdout."""
+    from bluesky_azint.io.ascii import format_ascii, write_ascii
+    from bluesky_azint.io.nxcansas import write_nxcansas
 
     output = job.output
+    write = write_ascii if output.kind in TEXT_KINDS else write_nxcansas
     for first, result in job.results(frames):
         for row in range(len(result.intensity)):
             number = f"{first + row:05d}"
-            text = format_ascii(
-                result,
-                output.kind,
-                geometry=job.integrator.geometry,
-                recipe=job.integrator.recipe,
-                frame=row,
-                provenance={**output.provenance, "image": frames.source, "frame": number},
-            )
+            options: _Options = {
+                "geometry": job.integrator.geometry,
+                "recipe": job.integrator.recipe,
+                "frame": row,
+                "provenance": {**output.provenance, "image": frames.source, "frame": number},
+            }
             if output.folder is None:
-                print(text, end="")
+                print(format_ascii(result, output.kind, **options), end="")
                 continue
             path, force = output.new_file(image, f"_{number}" if len(frames) > 1 else "")
-            write_text(path, text, force=force)
+            write(result, path, force=force, **options)
             output.written.append(path)
 
 
-def _write_nexus(job: _Job, image: str, frames: Frames) -> None:
+def _write_stack(job: _Job, image: str, frames: Frames) -> None:
+    """Write one file for all frames."""
     import numpy as np
 
     from bluesky_azint.io.nexus import AzintWriter
@@ -274,6 +298,7 @@ def _write_nexus(job: _Job, image: str, frames: Frames) -> None:
                 AzintWriter(
                     path,
                     radial=result.radial,
+                    azimuthal=result.azimuthal,
                     unit=unit(recipe.unit),
                     geometry=job.integrator.geometry,
                     recipe=recipe,

@@ -1,15 +1,17 @@
-"""Patterns in HDF5 after the NeXus definition NXazint1d, readable while they are written.
+"""Patterns in HDF5 after NXazint1d or NXazint2d of NeXus, readable while they are written.
 
 ::
 
     entry            NXentry: definition, solid_angle_applied, polarization_applied, ...
-      data           NXdata: I (rows, npt), I_errors (rows, npt), radial_axis (npt,)
+      data           NXdata: I (rows, npt), I_errors (rows, npt), norm (npt,), radial_axis (npt,)
       sums           the sums each row came from, so that rows can be merged: (rows, npt)
       frames         seq_num and timestamp of each row: (rows,)
       instrument     NXinstrument: name, monochromator, source
       reduction      NXprocess: program, version, date, input/{poni, recipe}, provenance
 
-A row belongs to a frame. The file is in HDF5's single-writer-multiple-readers mode: it can be
+A row belongs to a frame, and a cake is one row: then ``I`` is (rows, npt_azim, npt), ``norm``
+(npt_azim, npt), and there is an ``azimuthal_axis``. ``norm`` is the largest ``count`` of all rows,
+which is what the detector has where no pixel is bad in a frame. The file is in HDF5's single-writer-multiple-readers mode: it can be
 opened with ``h5py.File(path, swmr=True)`` at any time, and stays readable when the writer is
 killed. Nothing but rows can be added in that mode, so all the rest is written first.
 
@@ -21,6 +23,7 @@ rows takes 7 ms to read; chunks of one row cost 0.3 and 3 ms to write, and 60 ms
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -40,11 +43,16 @@ from bluesky_azint.units import Unit
 from bluesky_azint.units import unit as unit_of
 
 _ROWS_PER_CHUNK = 16
+_BYTES_PER_CHUNK = 2**20  # what HDF5 caches of a dataset; a larger chunk holds one row
 _KEV_ANGSTROM = 12.398419843320026  # h c / e, exact since the SI of 2019
 _REFERENCE = "J. Kieffer, D. Karkoulis, J. Phys. Conf. Ser. 425 (2013) 202012 (the geometry)"
 _ATTRIBUTES = {
     "intensity": {"long_name": "intensity", "units": "arbitrary units"},
     "sigma": {"long_name": "estimated intensity error", "units": "arbitrary units"},
+    "norm": {
+        "long_name": "effective number of pixels contributing to the corresponding bin",
+        "units": "arbitrary units",
+    },
     "timestamp": {"long_name": "seconds since 1970-01-01T00:00:00Z", "units": "s"},
 }
 _SUMS = ("sum_signal", "sum_variance", "sum_normalization", "sum_normalization2")
@@ -81,6 +89,9 @@ class AzintWriter:
         ``source`` and ``source_type`` are the beamline, the facility and its kind.
     force
         Whether to replace a file that is there.
+    azimuthal
+        Centres of the azimuthal bins in degrees, (npt_azim,), for cakes; None for patterns in one
+        dimension.
 
     Attributes
     ----------
@@ -106,9 +117,11 @@ class AzintWriter:
         sums: bool = True,
         provenance: Mapping[str, str] | None = None,
         force: bool = False,
+        azimuthal: NDArray[np.float64] | None = None,
     ) -> None:
         self.path = path
-        self.columns = _columns(radial.size, errors=errors, sums=sums)
+        shape = radial.shape if azimuthal is None else (azimuthal.size, radial.size)
+        self.columns = _columns(shape, errors=errors, sums=sums)
         try:
             # The version of 2016 is the first with this mode, and what older programs can read.
             self._file = h5py.File(path, "w" if force else "x", libver=("v110", "v110"))
@@ -118,7 +131,10 @@ class AzintWriter:
             raise FormatError(f"{path} cannot be written: {error}.") from error
         try:
             _write_metadata(self._file, geometry, recipe, provenance or {})
-            _write_radial_axis(self._file["entry/data"], radial, unit)
+            _write_axes(self._file["entry"], radial, unit, azimuthal)
+            self._norm = np.zeros(shape)
+            self._file["entry/data/norm"] = self._norm
+            self._file["entry/data/norm"].attrs.update(_ATTRIBUTES["norm"])
             self._datasets = {
                 name: _create_dataset(self._file, name, column)
                 for name, column in self.columns.items()
@@ -178,6 +194,10 @@ class AzintWriter:
                 dataset.resize(unique[-1] + 1, axis=0)
             for run in np.split(np.arange(unique.size), starts[1:]):
                 dataset[unique[run[0]] : unique[run[-1]] + 1] = blocks[name][order[run]]
+        norm = np.maximum(self._norm, blocks["count"].max(axis=0))
+        if (norm > self._norm).any():
+            self._norm = norm
+            self._file["entry/data/norm"][...] = norm
 
     def flush(self) -> None:
         """Let readers see all rows written so far."""
@@ -221,7 +241,8 @@ def write_nexus(
     FormatError
         If the file is there already, or cannot be written.
     """
-    rows = np.arange(len(np.atleast_2d(result.intensity)))
+    stacked = result.intensity.ndim > (1 if result.azimuthal is None else 2)
+    rows = np.arange(len(result.intensity) if stacked else 1)
     with AzintWriter(
         path,
         radial=result.radial,
@@ -231,13 +252,16 @@ def write_nexus(
         errors=result.sigma is not None,
         provenance=provenance,
         force=force,
+        azimuthal=result.azimuthal,
     ) as writer:
         writer.write(rows, result, seq_nums=rows + 1, timestamps=np.full(rows.size, np.nan))
 
 
-def _columns(npt: int, *, errors: bool, sums: bool) -> dict[str, Column]:
+def _columns(shape: tuple[int, ...], *, errors: bool, sums: bool) -> dict[str, Column]:
+    rows = min(max(_BYTES_PER_CHUNK // (8 * math.prod(shape)), 1), _ROWS_PER_CHUNK)
+
     def pattern(dataset: str) -> Column:
-        return Column(dataset, "<f8", (npt,), (_ROWS_PER_CHUNK, npt))
+        return Column(dataset, "<f8", shape, (rows, *shape))
 
     def scalar(dataset: str, dtype: str) -> Column:
         return Column(dataset, dtype, (), (_ROWS_PER_CHUNK * 16,))
@@ -273,7 +297,6 @@ def _write_metadata(
     file.attrs["default"] = "entry"
     entry = _group(file, "entry", "NXentry")
     entry.attrs["default"] = "data"
-    entry["definition"] = "NXazint1d"
     entry["solid_angle_applied"] = recipe.correct_solid_angle
     entry["polarization_applied"] = recipe.polarization_factor is not None
     entry["normalization_applied"] = True
@@ -287,10 +310,24 @@ def _write_metadata(
     _write_reduction(entry, geometry, recipe, provenance)
 
 
-def _write_radial_axis(data: h5py.Group, radial: NDArray[np.float64], unit: Unit) -> None:
-    data.attrs.update({"signal": "I", "axes": [".", "radial_axis"], "interpretation": "spectrum"})
+def _write_axes(
+    entry: h5py.Group,
+    radial: NDArray[np.float64],
+    unit: Unit,
+    azimuthal: NDArray[np.float64] | None,
+) -> None:
+    data = entry["data"]
+    axes = [".", "radial_axis"] if azimuthal is None else [".", "azimuthal_axis", "radial_axis"]
+    entry["definition"] = "NXazint1d" if azimuthal is None else "NXazint2d"
+    interpretation = "spectrum" if azimuthal is None else "image"
+    data.attrs.update({"signal": "I", "axes": axes, "interpretation": interpretation})
     data["radial_axis"] = radial
     data["radial_axis"].attrs.update({"long_name": unit.long_name, "units": unit.measure})
+    if azimuthal is not None:
+        data["azimuthal_axis"] = azimuthal
+        data["azimuthal_axis"].attrs.update(
+            {"long_name": "azimuthal bin center", "units": "degree"}
+        )
 
 
 def _write_instrument(
@@ -322,6 +359,10 @@ def _write_reduction(
     parameters["poni"] = "\n".join(poni_lines(geometry))
     parameters["recipe"] = json.dumps(recipe.to_dict())
     parameters["recipe_hash"] = recipe.hash
+    # Under the names of the program azint, which GSAS-II looks for.
+    parameters["unit"] = {"2th_deg": "2th", "q_A^-1": "q"}.get(recipe.unit, recipe.unit)
+    factor = recipe.polarization_factor
+    parameters["polarization_factor"] = np.nan if factor is None else factor
     notes = _group(reduction, "provenance", "NXcollection")
     for key, value in provenance.items():
         notes[key] = value
