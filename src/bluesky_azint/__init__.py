@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bluesky_azint.reduction.integrator import Integrator
     from bluesky_azint.reduction.recipe import Recipe
     from bluesky_azint.reduction.result import IntegrationResult
+    from bluesky_azint.units import Unit, fiber_unit, register_unit
 
 __all__ = [
     "AzintError",
@@ -29,7 +30,10 @@ __all__ = [
     "IntegrationResult",
     "Integrator",
     "Recipe",
+    "Unit",
     "detector",
+    "fiber_unit",
+    "register_unit",
 ]
 
 _HOMES = {
@@ -39,7 +43,10 @@ _HOMES = {
     "IntegrationResult": "bluesky_azint.reduction.result",
     "Integrator": "bluesky_azint.reduction.integrator",
     "Recipe": "bluesky_azint.reduction.recipe",
+    "Unit": "bluesky_azint.units",
     "detector": "bluesky_azint.detectors",
+    "fiber_unit": "bluesky_azint.units",
+    "register_unit": "bluesky_azint.units",
 }
 
 

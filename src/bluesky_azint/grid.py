@@ -80,8 +80,13 @@ def make_grid(
     Raises
     ------
     RecipeError
-        If a range holds nothing.
+        If a range holds nothing, or pixels cannot be split so.
     """
+    if splitting == "full" and radial_unit.period is not None:
+        raise RecipeError(
+            f"Pixels have no area in the plane of {radial_unit.name} and azimuth, so that "
+            "splitting='full' cannot share them; choose 'bbox' or 'no'."
+        )
     period = azimuthal_unit.period
     if azimuth_range is None and npt_azim is None and period is not None:
         azimuth_range = (-0.5 * period, 0.5 * period)
@@ -129,7 +134,7 @@ def split_block(geometry: Geometry, grid: Grid, rows: slice, usable: Mask) -> Sh
     if finite.all():
         return split(grid.splitting, radial, azimuthal)
     kept = np.flatnonzero(finite)
-    shares = split(grid.splitting, _take(radial, kept), azimuthal and _take(azimuthal, kept))
+    shares = split(grid.splitting, radial.take(kept), azimuthal and azimuthal.take(kept))
     return shares._replace(pixel=kept[shares.pixel])
 
 
@@ -156,11 +161,6 @@ def _finite(coordinate: Coordinate) -> Mask:
     return finite
 
 
-def _take(coordinate: Coordinate, kept: NDArray[np.int64]) -> Coordinate:
-    corners = None if coordinate.corners is None else coordinate.corners[kept]
-    return Coordinate(coordinate.axis, coordinate.centre[kept], corners, coordinate.origin)
-
-
 def _extent(geometry: Geometry, unit: Unit, splitting: str) -> Range:
     """Smallest and largest value that the pixels cover: of centres, boxes or corners."""
     ends = [_block_extent(geometry, unit, splitting, rows) for rows in blocks(geometry)]
@@ -172,8 +172,8 @@ def _extent(geometry: Geometry, unit: Unit, splitting: str) -> Range:
         )
     if unit.positive:
         lower = max(lower, 0.0)
-    if unit.period is not None:
-        lower, upper = max(lower, -0.5 * unit.period), min(upper, 0.5 * unit.period)
+    if unit.period is not None and max(-lower, upper) > 0.5 * unit.period:
+        return -0.5 * unit.period, 0.5 * unit.period  # pixels lie across the cut
     return lower, upper
 
 

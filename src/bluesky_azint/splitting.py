@@ -68,6 +68,11 @@ class Coordinate:
     corners: FloatArray | None = None
     origin: float = -np.inf
 
+    def take(self, pixels: IntArray) -> Coordinate:
+        """That of some pixels."""
+        corners = None if self.corners is None else self.corners[pixels]
+        return Coordinate(self.axis, self.centre[pixels], corners, self.origin)
+
     def relative_corners(self) -> FloatArray:
         """The corners.
 
@@ -99,7 +104,7 @@ def split(splitting: str, radial: Coordinate, azimuthal: Coordinate | None) -> S
     if splitting == "no":
         return _no_split(radial, azimuthal)
     if splitting == "full" and azimuthal is not None:
-        return _full_split(radial, azimuthal)
+        return _positive(_full_split(radial, azimuthal))
     scale = None
     if splitting == "pseudo" and azimuthal is not None:
         scale = _scale_to_area(radial, azimuthal)
@@ -155,13 +160,28 @@ def _interval_shares(lower: FloatArray, upper: FloatArray, origin: float, end: f
     folded = np.where(number == np.floor(bounded[pixel]), (bounded - lower)[pixel], 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.where(width > 0, (overlap + folded) / width, 1.0)
-    return _filled(Shares(pixel, number, weight), end)
+    return _before(Shares(pixel, number, weight), end)
 
 
-def _filled(shares: Shares, end: float) -> Shares:
-    """Those that hold something, and lie before the end of the axis."""
-    keep = (shares.weight > 0) & (shares.bin < end)
+def _before(shares: Shares, end: float) -> Shares:
+    """Those that lie before the end of the axis, and hold something."""
+    keep = (shares.weight != 0) & (shares.bin < end)
     return shares if keep.all() else shares.take(keep)
+
+
+def _positive(shares: Shares) -> Shares:
+    """The shares without negative ones, of pixels whose sides cross in these coordinates.
+
+    What they took away is taken from the other shares of the pixel in proportion.
+    """
+    keep = shares.weight > 0
+    if keep.all():
+        return shares
+    signed = np.bincount(shares.pixel, shares.weight)
+    shares = shares.take(keep)
+    positive = np.bincount(shares.pixel, shares.weight, minlength=signed.size)
+    ratio = np.divide(signed, positive, out=np.zeros_like(signed), where=positive > 0)
+    return shares._replace(weight=shares.weight * np.maximum(ratio, 0.0)[shares.pixel])
 
 
 def _merged(parts: list[Shares]) -> Shares:
@@ -221,7 +241,7 @@ def _full_split(radial: Coordinate, azimuthal: Coordinate) -> Shares:
     if whole_rows or around.any():
         plain = np.ones(pixel.size, dtype=bool) if whole_rows else around[pixel]
         area = _strip_area(corners[pixel[plain]], angle[pixel[plain]], strip[plain], None)
-        rows = _filled(
+        rows = _before(
             Shares(pixel[plain], number[plain], _part(area, total[pixel[plain]])),
             radial.axis.end,
         )
@@ -284,7 +304,7 @@ def _cells(
             (begin, end),
         )
         weight = _part(area, strips.weight[entry])
-        keep = (weight > 0) & (row < azimuthal.axis.npt) & (strips.bin[entry] < radial.axis.npt)
+        keep = (weight != 0) & (row < azimuthal.axis.npt) & (strips.bin[entry] < radial.axis.npt)
         number = strips.bin[entry] + radial.axis.npt * row
         parts.append(Shares(pixel, number, weight).take(keep))
     return parts or [Shares(*(np.empty(0, dtype=kind) for kind in (np.int64, np.int64, float)))]

@@ -62,7 +62,7 @@ class Recipe:
         object.__setattr__(self, "npt", _whole_number("npt", self.npt))
         if self.npt_azim is not None:
             object.__setattr__(self, "npt_azim", _whole_number("npt_azim", self.npt_azim))
-        unit(self.unit)
+        object.__setattr__(self, "unit", unit(self.unit).name)
         for name in ("radial_range", "azimuth_range"):
             value = getattr(self, name)
             if value is not None:
