@@ -59,6 +59,8 @@ class Integrator:
     dark_variance
         Variance of ``dark``, for the error bars; None takes the dark for one exposure with
         Poisson noise, of which the variance is the dark itself.
+    azimuthal_unit
+        See `Recipe`.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Integrator:
         engine: str = "auto",
         *,
         dark_variance: ArrayLike | None = None,
+        azimuthal_unit: str = "chi_deg",
     ) -> None:
         self.recipe = Recipe(
             npt=npt,
@@ -99,6 +102,7 @@ class Integrator:
             unit=unit,
             radial_range=radial_range,
             azimuth_range=azimuth_range,
+            azimuthal_unit=azimuthal_unit,
             splitting=splitting,
             polarization_factor=polarization_factor,
             correct_solid_angle=correct_solid_angle,
@@ -433,5 +437,6 @@ class Integrator:
             sum_normalization2=column("normalization2"),
             count=column("count"),
             unit=self.recipe.unit,
+            azimuthal_unit=self.recipe.azimuthal_unit if grid.two_dimensional else None,
             engine=engine,
         )

@@ -101,6 +101,7 @@ def make_plan(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Plan:
         recipe.radial_range,
         npt_azim=recipe.npt_azim,
         azimuth_range=recipe.azimuth_range,
+        azimuthal_unit=unit(recipe.azimuthal_unit),
     )
     pixels = _pixel_weights(geometry, recipe, maps)
     detector = geometry.detector

@@ -31,13 +31,16 @@ class Recipe:
     npt_azim
         Number of azimuthal bins, for a pattern in two dimensions; None for one.
     azimuth_range
-        Lower and upper end in degrees; the range runs upwards from the first and wraps.
+        Lower and upper end in the azimuthal unit; of an angle the range runs upwards from the
+        first and wraps.
     splitting
         How a pixel is shared among bins: ``"no"``, ``"bbox"``, ``"pseudo"`` or ``"full"``.
     polarization_factor
         From -1 (vertical) to 1 (horizontal); None does not correct.
     correct_solid_angle
         Whether to divide by the solid angle of the pixel, relative to that at the PONI.
+    azimuthal_unit
+        What is along the second axis, ``"chi_deg"`` or any other unit.
     error_model
         ``"poisson"``, ``"variance"``, ``"azimuthal"`` or ``"hybrid"``, see
         `bluesky_azint.reduction.variance`; None for no error bars.
@@ -54,6 +57,7 @@ class Recipe:
     splitting: str = "bbox"
     polarization_factor: float | None = None
     correct_solid_angle: bool = True
+    azimuthal_unit: str = "chi_deg"
     error_model: str | None = None
     dummy: float | None = None
     delta_dummy: float | None = None
@@ -62,7 +66,8 @@ class Recipe:
         object.__setattr__(self, "npt", _whole_number("npt", self.npt))
         if self.npt_azim is not None:
             object.__setattr__(self, "npt_azim", _whole_number("npt_azim", self.npt_azim))
-        object.__setattr__(self, "unit", unit(self.unit).name)
+        for name in ("unit", "azimuthal_unit"):
+            object.__setattr__(self, name, unit(getattr(self, name)).name)
         for name in ("radial_range", "azimuth_range"):
             value = getattr(self, name)
             if value is not None:

@@ -34,8 +34,9 @@ class IntegrationResult:
     ----------
     radial
         Centres of the radial bins, ``(npt,)``, in `unit`.
-    azimuthal
-        Centres of the azimuthal bins in degrees, None for a 1D pattern.
+    azimuthal, azimuthal_unit
+        Centres of the azimuthal bins, ``(npt_azim,)``, and the name of their unit, degrees as a
+        rule; None for a 1D pattern.
     sum_signal, sum_variance, sum_normalization, sum_normalization2
         The sums :math:`S`, :math:`V`, :math:`\Omega` and :math:`\Omega_2` of each bin.
         ``sum_variance`` is None without an error model.
@@ -56,6 +57,7 @@ class IntegrationResult:
     engine: str
     sum_variance: FloatArray | None = None
     azimuthal: FloatArray | None = None
+    azimuthal_unit: str | None = None
 
     def map_sums(self, function: Callable[[FloatArray], FloatArray]) -> Self:
         """The same with each of the sums, and the count, changed by a function."""
