@@ -143,7 +143,7 @@ def test_a_detector_without_shape_is_told() -> None:
 @pytest.mark.parametrize(
     "values", [{"dist": np.nan}, {"rot1": np.inf}, {"wavelength": 0}, {"wavelength": -1e-10}]
 )
-def test_impossible_values_are_refused(values: dict[str, float]) -> None:
+def test_impossible_values_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(GeometryError):
         ba.Geometry(detector=ba.Detector(1e-3, 1e-3), **values)
 
@@ -161,7 +161,14 @@ def test_geometries_are_values() -> None:
     assert Q_NM.label == "q (1/nm)"
 
 
-POSE: dict[str, Any] = {"dist": 0.3, "poni1": 0.02, "poni2": 0.03, "rot1": 0.1, "rot2": -0.2, "rot3": 0.3}
+POSE: dict[str, Any] = {
+    "dist": 0.3,
+    "poni1": 0.02,
+    "poni2": 0.03,
+    "rot1": 0.1,
+    "rot2": -0.2,
+    "rot3": 0.3,
+}
 REFLECTED = [(1, 2), (1, 3), (1, 4), (2, 3), (3, 4), (3, 3)]
 
 

@@ -168,11 +168,12 @@ class Detector:
         fast, slow = np.asarray(dx, dtype=np.float64), np.asarray(dy, dtype=np.float64)
         n1, n2 = self.shape or fast.shape
         if fast.shape == slow.shape == (n1, n2):
-            return replace(self, pixels=Shifted(self.pixel1, self.pixel2, slow, fast))
+            shifted = Shifted(self.pixel1, self.pixel2, slow, fast)
+            return replace(self, pixels=shifted, described_in=())
         if fast.shape == slow.shape == (n1 + 1, n2 + 1):
             knots = np.indices(slow.shape)
             mesh = Mesh((knots[0] + slow) * self.pixel1, (knots[1] + fast) * self.pixel2)
-            return replace(self, pixels=mesh)
+            return replace(self, pixels=mesh, described_in=())
         raise GeometryError(
             f"The displacements have the shapes {fast.shape} and {slow.shape}; both must have that "
             f"of detector {self.name!r}, {self.shape}, or one more row and column for its corners."

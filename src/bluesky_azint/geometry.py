@@ -125,7 +125,13 @@ class Geometry:
         return read_poni(Path(path))
 
     def to_poni(self, path: str | PathLike[str]) -> None:
-        """Write a PONI file of version 2.1, over what stands there."""
+        """Write a PONI file of version 2.1, or 3 with parallax, over what stands there.
+
+        Raises
+        ------
+        GeometryError
+            If pixels of the detector have places of their own that no file describes.
+        """
         from bluesky_azint.io.poni import write_poni
 
         write_poni(self, Path(path))

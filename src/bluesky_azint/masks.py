@@ -51,8 +51,9 @@ def lines_mask(
 ) -> Mask:
     """Some rows and columns of each module."""
     row, column = np.arange(shape[0]) % module[0], np.arange(shape[1]) % module[1]
-    mask: Mask = np.isin(row, rows)[:, np.newaxis] | np.isin(column, columns)
-    return mask
+    masked_rows: Mask = np.isin(row, rows)
+    masked_columns: Mask = np.isin(column, columns)
+    return masked_rows[:, np.newaxis] | masked_columns
 
 
 def tile_mask(
@@ -69,5 +70,5 @@ def binned_mask(mask: Mask, factors: tuple[int, int]) -> Mask:
     """Of blocks of pixels, those that hold a masked one; what is left over is cut off."""
     n1, n2 = mask.shape[0] // factors[0], mask.shape[1] // factors[1]
     used = mask[: n1 * factors[0], : n2 * factors[1]]
-    binned: Mask = used.reshape(n1, factors[0], n2, factors[1]).any(axis=(1, 3))
-    return binned
+    blocks = used.reshape(n1, factors[0], n2, factors[1])
+    return np.asarray(blocks.any(axis=(1, 3)))

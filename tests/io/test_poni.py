@@ -3,24 +3,30 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bluesky_azint.attenuation import KEV_METRES
 from bluesky_azint.detectors import Detector, detector
 from bluesky_azint.errors import AzintError, FormatError, GeometryError
 from bluesky_azint.geometry import Geometry
+from bluesky_azint.io.distortion import read_offsets, read_spline
 from bluesky_azint.io.poni import geometry_from_dict, geometry_to_dict, read_poni, write_poni
+from bluesky_azint.parallax import Sensor
+from bluesky_azint.pixels import Corners
 
+fabio = pytest.importorskip("fabio")
 pyfai = pytest.importorskip("pyFAI")
 integration = pytest.importorskip("pyFAI.integrator.azimuthal")
 ponifile = pytest.importorskip("pyFAI.io.ponifile")
 
 POSITION = "Distance: 0.2\nPoni1: 0.09\nPoni2: 0.085\nRot1: 0.1\nRot2: -0.05\nRot3: 0.02\n"
 HEAD = "poni_version: 2.1\nDetector: Eiger2_500k\nDetector_config: {}\n"
-NUMBERS = {
+NUMBERS: dict[str, Any] = {
     "dist": 0.2,
     "poni1": 0.09,
     "poni2": 0.085,
@@ -122,8 +128,9 @@ def test_nothing_is_lost_in_a_file(
     orientation: int,
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.poni"
+    pose: dict[str, Any] = dict(zip(NUMBERS, numbers, strict=False))
     geometry = Geometry(
-        **dict(zip(NUMBERS, numbers, strict=False)),
+        **pose,
         wavelength=wavelength,
         detector=Detector(*pixels, shape=shape, orientation=orientation),
     )
@@ -162,6 +169,11 @@ def test_version_1_with_the_name_of_a_detector(tmp_path: Path) -> None:
             '{"orientation": 3, "sensor": {"material": "Si", "thickness": 0.00045}}',
             "Parallax: False",
         ),
+        (
+            "3",
+            '{"orientation": 3, "sensor": {"material": "Si", "thickness": 0.00045}}',
+            "Parallax: True",
+        ),
     ],
 )
 def test_later_versions(tmp_path: Path, version: str, config: str, last: str) -> None:
@@ -170,7 +182,10 @@ def test_later_versions(tmp_path: Path, version: str, config: str, last: str) ->
         f"poni_version: {version}\nDetector: Eiger2_500k\nDetector_config: {config}\n"
         f"{POSITION}Wavelength: 1e-10\n{last}\n",
     )
-    assert read_poni(path) == Geometry(**NUMBERS, detector=detector("Eiger2_500k"))
+    known = detector("Eiger2_500k")
+    if "sensor" in config:
+        known = replace(known, sensor=Sensor("Si", 450e-6))
+    assert read_poni(path) == Geometry(**NUMBERS, detector=known, parallax="True" in last)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig"])
@@ -224,6 +239,91 @@ def test_published_files(shared_data: Path, tmp_path: Path, folder: str) -> None
         assert Geometry.from_poni(tmp_path / "again.poni") == ours
 
 
+@pytest.mark.parametrize(
+    "name", ["Jungfrau", "Xpad_flat", "Pixirad1", "Rapid", "Cirpad", "ImXPadS140"]
+)
+def test_irregular_detectors_go_both_ways(tmp_path: Path, name: str) -> None:
+    ours = Geometry(**NUMBERS, detector=detector(name))
+    ours.to_poni(tmp_path / "a.poni")
+    assert Geometry.from_poni(tmp_path / "a.poni") == ours
+    theirs = pyfai.load(str(tmp_path / "a.poni"))
+    assert type(theirs.detector).__name__ == name
+    theirs.save(str(tmp_path / "b.poni"))
+    assert Geometry.from_poni(tmp_path / "b.poni") == ours
+
+
+def test_radius_goes_both_ways(tmp_path: Path) -> None:
+    ours = Geometry(**NUMBERS, detector=detector("Aarhus", radius=1.2))
+    ours.to_poni(tmp_path / "a.poni")
+    assert Geometry.from_poni(tmp_path / "a.poni") == ours
+    assert pyfai.load(str(tmp_path / "a.poni")).detector.radius == 1.2
+
+
+@pytest.mark.parametrize("thickness", [750e-6, None])
+def test_parallax_goes_both_ways(tmp_path: Path, thickness: float | None) -> None:
+    known = replace(detector("Eiger2_1M"), sensor=Sensor("CdTe", thickness))
+    numbers = {**NUMBERS, "wavelength": KEV_METRES / 20}  # where the tables of both have a value
+    ours = Geometry(**numbers, detector=known, parallax=True)
+    ours.to_poni(tmp_path / "a.poni")
+    text = (tmp_path / "a.poni").read_text()
+    assert "poni_version: 3\n" in text
+    assert Geometry.from_poni(tmp_path / "a.poni") == ours
+    theirs = pyfai.load(str(tmp_path / "a.poni"))
+    np.testing.assert_allclose(ours.centres().y, theirs.position_array()[..., 1], atol=2e-8)
+    theirs.save(str(tmp_path / "b.poni"))
+    assert Geometry.from_poni(tmp_path / "b.poni") == ours
+    assert geometry_from_dict(json.loads(json.dumps(geometry_to_dict(ours)))) == ours
+    replace(ours, parallax=False).to_poni(tmp_path / "a.poni")
+    assert "poni_version: 2.1\n" in (tmp_path / "a.poni").read_text()
+    assert Geometry.from_poni(tmp_path / "a.poni") == replace(ours, parallax=False)
+
+
+def test_detector_of_a_nexus_file(tmp_path: Path) -> None:
+    array = np.random.default_rng(1).normal(size=(4, 5, 4, 3)).astype(np.float32)
+    given = Detector(1e-4, 2e-4, pixels=Corners(array), name="mine", sensor=Sensor("Si"))
+    with pytest.raises(GeometryError, match=r"places of their own.*is not written"):
+        Geometry(**NUMBERS, detector=given).to_poni(tmp_path / "a.poni")
+    with pytest.raises(FormatError, match="entry pixel_corners, which is not understood"):
+        geometry_from_dict(geometry_to_dict(Geometry(**NUMBERS, detector=given)))
+    (tmp_path / "sub").mkdir()
+    ours = Geometry(**NUMBERS, detector=given.to_nexus(tmp_path / "sub" / "d.h5"))
+    assert ours.detector == given
+    ours.to_poni(tmp_path / "a.poni")
+    assert Geometry.from_poni(tmp_path / "a.poni") == ours
+    theirs = pyfai.load(str(tmp_path / "a.poni"))
+    place = ours.centres()
+    np.testing.assert_allclose(theirs.position_array()[..., 1], place.y, rtol=0, atol=2e-7)
+    theirs.save(str(tmp_path / "b.poni"))
+    assert Geometry.from_poni(tmp_path / "b.poni") == ours
+    text = (tmp_path / "a.poni").read_text().replace(f"{tmp_path}/", "")
+    (tmp_path / "c.poni").write_text(text)  # a path from the folder of the PONI file
+    assert Geometry.from_poni(tmp_path / "c.poni") == ours
+    (tmp_path / "d.poni").write_text(f"Detector: {tmp_path}/sub/d.h5\n{POSITION}")
+    assert Geometry.from_poni(tmp_path / "d.poni").detector == ours.detector
+    turned = text.replace('"orientation": 3', '"orientation": 2')
+    (tmp_path / "c.poni").write_text(turned)
+    assert Geometry.from_poni(tmp_path / "c.poni").detector == replace(given, orientation=2)
+
+
+def test_offset_files_and_splines_go_both_ways(tmp_path: Path, spline_file: Path) -> None:
+    for axis in "xy":
+        offsets = np.random.default_rng(1).integers(-50, 50, (195, 487))
+        fabio.edfimage.EdfImage(data=offsets.astype(np.int32)).write(tmp_path / f"{axis}.edf")
+    pilatus = read_offsets(detector("Pilatus100k"), tmp_path / "x.edf", tmp_path / "y.edf")
+    cameras = (pilatus, read_spline(spline_file, "FReLoN"), read_spline(spline_file))
+    for number, known in enumerate(cameras):
+        ours = Geometry(**NUMBERS, detector=known)
+        ours.to_poni(tmp_path / f"{number}.poni")
+        assert Geometry.from_poni(tmp_path / f"{number}.poni") == ours
+        theirs = pyfai.load(str(tmp_path / f"{number}.poni"))
+        assert type(theirs.detector).__name__ == known.name
+        assert_same_geometry(ours, theirs)
+        theirs.save(str(tmp_path / f"{number}b.poni"))
+        assert Geometry.from_poni(tmp_path / f"{number}b.poni") == ours
+    old = f"PixelSize1: 5e-05\nPixelSize2: 5e-05\nSplineFile: {spline_file}\n{POSITION}"
+    assert read_poni(written(tmp_path / "old.poni", old)).detector == cameras[2]
+
+
 def test_file_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.poni"
     geometry = Geometry(**NUMBERS, detector=detector("Pilatus1M"))
@@ -253,10 +353,11 @@ PIXELS = '{"pixel1": 1e-4, "pixel2": 1e-4}'
         (HEAD + POSITION + "Wavelength: -1\n", GeometryError, "wavelength is -1"),
         (HEAD + POSITION.replace("0.2", "nan"), GeometryError, "dist of the geometry is nan"),
         ("poni_version: 4\n" + POSITION, FormatError, "line 1: its version 4 is too new"),
-        (HEAD + POSITION + "Parallax: True\n", FormatError, "line 10: it corrects for parallax"),
+        (HEAD + POSITION + "Parallax: True\n", GeometryError,
+         "parallax needs .*the sensor of the detector"),
         (POSITION, FormatError, "no detector and gives no size"),
         (f"PixelSize1: 1e-4\nPixelSize2: 1e-4\n{POSITION}SplineFile: /a.spline", FormatError,
-         "line 9: its detector is described by another file"),
+         "The spline file /a.spline cannot be read: .*No such file"),
         (f"Detector: Detector\nDetector_config: {PIXELS[:-1]}\n" + POSITION, FormatError,
          "line 2: Detector_config is no valid JSON"),
         ("Detector: Detector\nDetector_config: 3\n" + POSITION, FormatError,
@@ -274,16 +375,24 @@ PIXELS = '{"pixel1": 1e-4, "pixel2": 1e-4}'
         ('Detector: Pilatus1M\nDetector_config: {"module_size": [9, 9]}\n' + POSITION, FormatError,
          "line 2: Detector_config has the entry module_size"),
         ('Detector: Pilatus1M\nDetector_config: {"x_offset_file": "x.cbf"}\n' + POSITION,
-         FormatError, "line 2: its detector is described by another file"),
+         FormatError, "line 2: Detector_config has the x_offset_file alone"),
+        ('Detector: Pilatus1M\nDetector_config: {"x_offset_file": "x.cbf", "y_offset_file": "y"}\n'
+         + POSITION, FormatError, "x.cbf"),
         ('Detector: NexusDetector\nDetector_config: {"filename": "d.h5"}\n' + POSITION,
-         FormatError, "line 2: its detector is described by another file .filename d.h5"),
+         FormatError, "The detector file d.h5 cannot be read"),
         ("Detector: /data/d.h5\nDetector_config: {}\n" + POSITION, FormatError,
-         "line 1: its detector is described by another file"),
+         "The detector file /data/d.h5 cannot be read"),
         ('Detector: FReLoN\nDetector_config: {"splineFile": "f.spline"}\n' + POSITION, FormatError,
-         "line 2: its detector is described by another file"),
+         "The spline file f.spline cannot be read"),
+        ('Detector: Pilatus1M\nDetector_config: {"radius": 0.3}\n' + POSITION, GeometryError,
+         "is no cylinder"),
+        ('Detector: Pilatus1M\nDetector_config: {"sensor": "Si"}\n' + POSITION, FormatError,
+         "line 2: sensor is 'Si'; it must be an object"),
+        ('Detector: Pilatus1M\nDetector_config: {"sensor": {"material": "Sn"}}\n' + POSITION,
+         GeometryError, "made of 'Sn'"),
         ("Detector: Pilatus1MM\n" + POSITION, GeometryError, "no detector 'Pilatus1MM'.*Pilatus1M"),
-        ('Detector: Pilatus1M\nDetector_config: {"pixel1": 3.44e-4}\n' + POSITION, GeometryError,
-         "no pixels of 344 um"),
+        ('Detector: Pilatus1M\nDetector_config: {"pixel1": 3.0e-4}\n' + POSITION, GeometryError,
+         "no pixels of 300 um"),
         ('Detector: Pilatus1M\nDetector_config: {"max_shape": [100, 100]}\n' + POSITION,
          GeometryError, r"has the shape \(100, 100\), but Pilatus1M has \(1043, 981\)"),
         ('{"dist": 1,', FormatError, "it starts as JSON but is not"),

@@ -13,8 +13,10 @@ version  what it brought
 3        ``Parallax``, and ``sensor`` in ``Detector_config``
 =======  ==========================================================================
 
-A file that asks for what cannot be honoured (a spline, displacement maps, parallax) is refused,
-since the geometry without it would be another one.
+A detector may be described by another file: ``filename`` of a NeXus file, ``splineFile``, or
+``x_offset_file`` and ``y_offset_file``. A relative path starts at the folder of the PONI file, or
+else where the program runs. What cannot be honoured is refused, since the geometry without it would
+be another one.
 """
 
 from __future__ import annotations
@@ -26,14 +28,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bluesky_azint.catalogue import find_model
 from bluesky_azint.detectors import Detector, detector
 from bluesky_azint.errors import AzintError, FormatError, GeometryError
 from bluesky_azint.geometry import Geometry
+from bluesky_azint.parallax import Sensor
+from bluesky_azint.pixels import Cylinder
 
 VERSION = 2.1
+_WITH_PARALLAX = 3
 _NEWEST = 3.0
 _LENGTHS_AND_ANGLES = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3")
-_UNDERSTOOD = {"pixel1", "pixel2", "max_shape", "orientation", "sensor"}
+_FILES = ("filename", "splinefile", "x_offset_file", "y_offset_file")
+_UNDERSTOOD = {"pixel1", "pixel2", "max_shape", "orientation", "sensor", "radius", *_FILES}
+_UNKNOWN = ("detector", "none")
+_HELD = "pixel_corners"
 
 
 class _EntryError(FormatError):
@@ -62,7 +71,7 @@ def read_poni(path: Path) -> Geometry:
     lines: dict[str, int] = {}
     try:
         entries = _json(text) if text.lstrip().startswith("{") else _entries(text, lines)
-        return geometry_from_dict(entries)
+        return geometry_from_dict(entries, path.parent)
     except _EntryError as error:
         line = f", line {lines[error.key]}" if error.key in lines else ""
         raise FormatError(f"PONI file {path}{line}: {error}") from error
@@ -71,7 +80,19 @@ def read_poni(path: Path) -> Geometry:
 
 
 def write_poni(geometry: Geometry, path: Path) -> None:
-    """Write a PONI file of version 2.1, over what stands there."""
+    """Write a PONI file of version 2.1, or 3 with parallax, over what stands there.
+
+    Raises
+    ------
+    GeometryError
+        If pixels of the detector have places of their own that no file describes.
+    """
+    if _HELD in geometry_to_dict(geometry)["detector_config"]:
+        raise GeometryError(
+            f"The pixels of detector {geometry.detector.name!r} have places of their own, which a "
+            f"PONI file cannot hold: {path} is not written. Save them first, with "
+            "dataclasses.replace(geometry, detector=geometry.detector.to_nexus('detector.h5'))."
+        )
     lines = [
         "# Nota: C-Order, 1 refers to the Y axis, 2 to the X axis",
         f"# Written by bluesky-azint {version('bluesky-azint')}",
@@ -81,7 +102,7 @@ def write_poni(geometry: Geometry, path: Path) -> None:
 
 
 def poni_lines(geometry: Geometry) -> list[str]:
-    """The geometry as the lines of a PONI file of version 2.1, every digit kept."""
+    """The geometry as the lines of a PONI file, every digit kept."""
     values = geometry_to_dict(geometry)
     lines = [
         f"poni_version: {values['poni_version']}",
@@ -92,36 +113,47 @@ def poni_lines(geometry: Geometry) -> list[str]:
     ]
     if "wavelength" in values:
         lines.append(f"Wavelength: {values['wavelength']!r}")
+    if "parallax" in values:
+        lines.append(f"Parallax: {values['parallax']}")
     return lines
 
 
 def geometry_to_dict(geometry: Geometry) -> dict[str, Any]:
     """The geometry in the JSON form of a PONI file, of plain values only.
 
-    As in a PONI file, a detector that is not in the catalogue keeps its pixel sizes, shape and
-    orientation; a mask and dummy values of its own are no part of the geometry.
+    As in a PONI file, a detector that is not in the catalogue keeps its pixel sizes, shape,
+    orientation and sensor, and the files that describe it; a mask and dummy values of its own are
+    no part of the geometry. Places of pixels that no file describes are marked as such, so that
+    nobody takes the detector for a regular one.
     """
-    name, shape = _name_and_shape(geometry.detector)
-    config: dict[str, Any] = {
-        "pixel1": float(geometry.detector.pixel1),
-        "pixel2": float(geometry.detector.pixel2),
-        "orientation": geometry.detector.orientation,
-    }
-    if shape is not None:
-        config["max_shape"] = list(shape)
+    detector = geometry.detector
+    name, config = _named(detector)
+    if detector.sensor is not None:
+        config["sensor"] = {"material": detector.sensor.material}
+        if detector.sensor.thickness is not None:
+            config["sensor"]["thickness"] = float(detector.sensor.thickness)
     values: dict[str, Any] = {
-        "poni_version": VERSION,
+        "poni_version": _WITH_PARALLAX if geometry.parallax else VERSION,
         **{key: getattr(geometry, key) for key in _LENGTHS_AND_ANGLES},
         "detector": name,
         "detector_config": config,
     }
     if geometry.wavelength is not None:
         values["wavelength"] = geometry.wavelength
+    if geometry.parallax:
+        values["parallax"] = True
     return values
 
 
-def geometry_from_dict(values: Mapping[str, Any]) -> Geometry:
+def geometry_from_dict(values: Mapping[str, Any], folder: Path | None = None) -> Geometry:
     """The geometry that `geometry_to_dict` gave, or pyFAI's PONI as a dictionary of any version.
+
+    Parameters
+    ----------
+    values
+        The entries.
+    folder
+        Where relative paths of files that describe the detector start.
 
     Raises
     ------
@@ -135,11 +167,13 @@ def geometry_from_dict(values: Mapping[str, Any]) -> Geometry:
     entries = {str(key).lower(): value for key, value in values.items()}
     if "distance" in entries:
         entries["dist"] = entries.pop("distance")
-    _refuse_what_is_not_honoured(entries)
+    _refuse_a_newer_version(entries)
+    pose: dict[str, Any] = {key: _needed_number(entries, key) for key in _LENGTHS_AND_ANGLES}
     return Geometry(
-        **{key: _needed_number(entries, key) for key in _LENGTHS_AND_ANGLES},
+        **pose,
         wavelength=_number(entries, "wavelength"),
-        detector=_detector(entries),
+        detector=_detector(entries, folder or Path()),
+        parallax=str(entries.get("parallax")).lower() == "true",
     )
 
 
@@ -164,7 +198,7 @@ def _entries(text: str, lines: dict[str, int]) -> dict[str, str]:
     return entries
 
 
-def _refuse_what_is_not_honoured(entries: Mapping[str, Any]) -> None:
+def _refuse_a_newer_version(entries: Mapping[str, Any]) -> None:
     found = _number(entries, "poni_version")
     if found is not None and found > _NEWEST:
         raise _EntryError(
@@ -172,23 +206,6 @@ def _refuse_what_is_not_honoured(entries: Mapping[str, Any]) -> None:
             f"its version {found:g} is too new, {_NEWEST:g} is the last one known. "
             "Update bluesky-azint, or save the file in an older version.",
         )
-    if str(entries.get("parallax")).lower() == "true":
-        raise _EntryError(
-            "parallax",
-            "it corrects for parallax in the sensor, which is not implemented here. Calibrate "
-            "without parallax correction, or set Parallax to False to do without.",
-        )
-    _refuse_distortion(entries, "splinefile")
-
-
-def _refuse_distortion(entries: Mapping[str, Any], *keys: str, where: str = "") -> None:
-    for key in keys:
-        if str(entries.get(key) or "none").lower() != "none":
-            raise _EntryError(
-                where or key,
-                f"its detector is described by another file ({key} {entries[key]}), which is not "
-                "implemented here. Only flat detectors with a regular grid of pixels are.",
-            )
 
 
 def _number(entries: Mapping[str, Any], key: str, where: str = "") -> float | None:
@@ -219,6 +236,7 @@ def _config(entries: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "pixel1": _number(entries, "pixelsize1"),
             "pixel2": _number(entries, "pixelsize2"),
+            "splinefile": entries.get("splinefile"),
         }
     if isinstance(config, str):
         try:
@@ -235,42 +253,82 @@ def _config(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key).lower(): value for key, value in config.items() if value is not None}
 
 
-def _detector(entries: Mapping[str, Any]) -> Detector:
+def _detector(entries: Mapping[str, Any], folder: Path) -> Detector:
     config = _config(entries)
-    _refuse_distortion(
-        config,
-        *("splinefile", "x_offset_file", "y_offset_file", "filename"),
-        where="detector_config",
-    )
-    if unknown := sorted(set(config) - _UNDERSTOOD - {"splinefile"}):
+    if unknown := sorted(set(config) - _UNDERSTOOD):
         raise _EntryError(
             "detector_config",
             f"Detector_config has the entry {', '.join(unknown)}, which is not understood; known "
             f"are {', '.join(sorted(_UNDERSTOOD))}.",
         )
     name = str(entries.get("detector") or "Detector")
+    given = {key: str(config[key]) for key in _FILES if str(config.get(key) or "none") != "none"}
+    if name.endswith((".h5", ".hdf5", ".nxs")):
+        given["filename"] = name
+    paths = {key: _found(path, folder) for key, path in given.items() if path.lower() != "none"}
+    found = _described(name, paths) or _regular(name, config, paths)
+    changes: dict[str, Any] = {}
+    if "orientation" in config or not found.described_in:
+        changes["orientation"] = _orientation(config)
+    if "sensor" in config:
+        changes["sensor"] = _sensor(config["sensor"])
+    return replace(found, **changes)
+
+
+def _found(path: str, folder: Path) -> Path:
+    beside = folder / path
+    return beside if beside.exists() else Path(path)
+
+
+def _described(name: str, paths: Mapping[str, Path]) -> Detector | None:
+    """The detector that another file describes completely."""
+    from bluesky_azint.io.detector_nexus import read_detector
+    from bluesky_azint.io.distortion import read_spline
+
+    if "filename" in paths:
+        return read_detector(paths["filename"])
+    if "splinefile" in paths:
+        return read_spline(paths["splinefile"], "Detector" if name.lower() in _UNKNOWN else name)
+    return None
+
+
+def _regular(name: str, config: Mapping[str, Any], paths: Mapping[str, Path]) -> Detector:
+    """The detector by its name or its pixels, with the offsets of these."""
+    from bluesky_azint.io.distortion import read_offsets
+
     shape = _shape(config)
     pixel1, pixel2 = (_number(config, key, "detector_config") for key in ("pixel1", "pixel2"))
-    if name.lower() in ("detector", "none"):
-        if pixel1 is None or pixel2 is None:
-            raise _EntryError(
-                "detector_config",
-                "it names no detector and gives no size of its pixels. Name one of the catalogue, "
-                "or set pixel1 and pixel2 in Detector_config (PixelSize1 and PixelSize2 in "
-                "version 1), in metres.",
-            )
-        found = Detector(pixel1=pixel1, pixel2=pixel2, shape=shape)
+    if name.lower() not in _UNKNOWN:
+        radius = _number(config, "radius", "detector_config")
+        found = _catalogued(name, pixel1, pixel2, shape, radius)
+    elif pixel1 is None or pixel2 is None:
+        raise _EntryError(
+            "detector_config",
+            "it names no detector and gives no size of its pixels. Name one of the catalogue, "
+            "or set pixel1 and pixel2 in Detector_config (PixelSize1 and PixelSize2 in "
+            "version 1), in metres.",
+        )
     else:
-        found = _catalogued(name, pixel1, pixel2, shape)
-    return replace(found, orientation=_orientation(config))
+        found = Detector(pixel1=pixel1, pixel2=pixel2, shape=shape)
+    if not paths:
+        return found
+    if len(paths) != 2:
+        raise _EntryError(
+            "detector_config",
+            f"Detector_config has the {' and '.join(paths)} alone; x_offset_file and "
+            "y_offset_file are both needed.",
+        )
+    return read_offsets(found, paths["x_offset_file"], paths["y_offset_file"])
 
 
 def _catalogued(
-    name: str, pixel1: float | None, pixel2: float | None, shape: tuple[int, int] | None
+    name: str,
+    pixel1: float | None,
+    pixel2: float | None,
+    shape: tuple[int, int] | None,
+    radius: float | None,
 ) -> Detector:
-    if name == "NexusDetector" or name.endswith((".h5", ".hdf5", ".nxs")):
-        _refuse_distortion({"detector": name}, "detector")
-    found = detector(name, pixel1, pixel2)
+    found = detector(name, pixel1, pixel2, radius=radius)
     if shape not in (None, found.shape):
         raise GeometryError(
             f"its detector has the shape {shape}, but {found.name} has {found.shape}, and the gaps "
@@ -278,6 +336,16 @@ def _catalogued(
             '"Detector: Detector" for a detector without a mask.'
         )
     return found
+
+
+def _sensor(value: object) -> Sensor:
+    if not isinstance(value, Mapping) or not isinstance(value.get("material"), str):
+        raise _EntryError(
+            "detector_config",
+            f"sensor is {value!r}; it must be an object like "
+            '{"material": "Si", "thickness": 0.00045}.',
+        )
+    return Sensor(value["material"], _number(value, "thickness", "detector_config"))
 
 
 def _shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -305,12 +373,36 @@ def _orientation(config: Mapping[str, Any]) -> int:
         ) from None
 
 
-def _name_and_shape(described: Detector) -> tuple[str, tuple[int, int] | None]:
-    """The name of a detector in the catalogue, or "Detector" and its shape."""
+def _named(described: Detector) -> tuple[str, dict[str, Any]]:
+    """What a PONI file calls a detector, and the arguments of it."""
+    config: dict[str, Any] = {
+        "pixel1": float(described.pixel1),
+        "pixel2": float(described.pixel2),
+        "orientation": described.orientation,
+    }
+    files = dict(described.described_in)
+    if "filename" in files:
+        return "NexusDetector", config | files
+    if "splineFile" in files:
+        return _known(described.name), config | files
+    radius = described.pixels.radius if isinstance(described.pixels, Cylinder) else None
     try:
-        known = detector(described.name, described.pixel1, described.pixel2)
+        known = detector(described.name, described.pixel1, described.pixel2, radius=radius)
     except GeometryError:
-        return "Detector", described.shape
-    if known.shape != described.shape:
-        return "Detector", described.shape
-    return known.name, None
+        known = Detector(described.pixel1, described.pixel2)
+    if known.shape == described.shape and (files or known.pixels == described.pixels):
+        config |= {} if radius is None else {"radius": float(radius)}
+        return known.name, config | files
+    if described.shape is not None:
+        config["max_shape"] = list(described.shape)
+    if described.pixels is not None and not files:
+        config[_HELD] = "not in a file"
+    return "Detector", config | files
+
+
+def _known(name: str) -> str:
+    """The name, if it is in the catalogue."""
+    try:
+        return find_model(name).name
+    except GeometryError:
+        return "Detector"
