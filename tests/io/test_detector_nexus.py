@@ -52,7 +52,7 @@ def test_what_is_written_pyfai_reads(tmp_path: Path, name: str) -> None:
     assert_same(ours, theirs)
     assert theirs.uniform_pixel == (ours.pixels is None)
     corners = 6 if name == "Pixirad1" else 4
-    assert theirs.CORNERS == corners
+    assert corners == theirs.CORNERS
     assert theirs.sensor.as_dict() == {"material": "Si", "thickness": 3e-4}
     assert replace(again, pixels=None) == replace(ours, pixels=None)
     assert again.to_nexus(tmp_path / "e.h5") == again
