@@ -39,6 +39,7 @@ FloatArray = NDArray[np.float64]
 
 # Pixels that are mirrored lie where others do, to this many metres.
 _SYMMETRIC = 1e-7
+_ROWS_PER_BLOCK = 64
 
 
 class Position(NamedTuple):
@@ -235,7 +236,9 @@ class Geometry:
     def centres(self, rows: slice = slice(None)) -> Position:
         """Place of the pixel centres, each an array of shape (rows, columns)."""
         if (pixels := self.detector.pixels) is not None:
-            return self._placed(self._corners_in_plane(pixels, rows).mean(axis=2))
+            return self._placed(
+                self._of_corners(pixels, rows, lambda corners: corners.mean(axis=2))
+            )
         n1, n2 = self.shape
         return self._grid(_counted(n1)[rows] + 0.5, _counted(n2) + 0.5)
 
@@ -253,6 +256,17 @@ class Geometry:
         start, stop, _ = rows.indices(n1)
         grid = self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
         return corners_of_pixels(function(grid))
+
+    def _of_corners(
+        self, pixels: Pixels, rows: slice, function: Callable[[FloatArray], FloatArray]
+    ) -> FloatArray:
+        """A function of the corners of irregular pixels, block by block: the corners fill 1 GB."""
+        start, stop, _ = rows.indices(self.shape[0])
+        blocks = [
+            slice(first, min(first + _ROWS_PER_BLOCK, stop))
+            for first in range(start, max(stop, start + 1), _ROWS_PER_BLOCK)
+        ]
+        return np.concatenate([function(self._corners_in_plane(pixels, one)) for one in blocks])
 
     def _corners_in_plane(self, pixels: Pixels, rows: slice) -> FloatArray:
         """Corners of irregular pixels as (z, y, x), the orientation applied."""
@@ -315,15 +329,25 @@ class Geometry:
         of a flat detector. Of another it is that to the normal of the pixel, which is
         perpendicular to the diagonals. Parallax plays no part in it.
         """
-        straight = replace(self, parallax=False)
-        place = straight.centres(rows)
-        ray = np.sqrt(place.x**2 + place.y**2 + place.z**2)
         pixels = self.detector.pixels
         if pixels is None or pixels.flat:
-            return self.dist / ray
-        normal = _vector_areas(straight._lab_corners(pixels, rows))
-        along = normal[..., 0] * place.y + normal[..., 1] * place.x + normal[..., 2] * place.z
-        cosine: FloatArray = np.abs(along) / (ray * np.linalg.norm(normal, axis=-1))
+            return self.dist / self._distances(rows)
+        return self._of_corners(pixels, rows, self._cos_to_normal)
+
+    def _distances(self, rows: slice) -> FloatArray:
+        """From the sample to the centres of the pixels, parallax left aside."""
+        place = replace(self, parallax=False).centres(rows)
+        distances: FloatArray = np.sqrt(place.x**2 + place.y**2 + place.z**2)
+        return distances
+
+    def _cos_to_normal(self, corners: FloatArray) -> FloatArray:
+        """Cosine of the angle between the rays to polygons (..., K, 3), as (z, y, x), and normals."""
+        sample = np.array([-self.dist, self.poni1, self.poni2])
+        ray = corners.mean(axis=-2) - sample
+        normal = _vector_areas(corners)
+        cosine: FloatArray = np.abs((ray * normal).sum(axis=-1)) / (
+            np.linalg.norm(ray, axis=-1) * np.linalg.norm(normal, axis=-1)
+        )
         return cosine
 
     def solid_angle(self, rows: slice = slice(None), *, areas: bool = False) -> FloatArray:
@@ -342,20 +366,14 @@ class Geometry:
             Whether pixels of another area count more, in proportion. pyFAI does so for detectors
             with a spline, and for no others: as a rule, the flat field holds the areas already.
         """
-        place = replace(self, parallax=False).centres(rows)
-        squared = place.x**2 + place.y**2 + place.z**2
-        relative = self.dist**2 / squared * self.cos_incidence(rows)
+        relative = self.dist**2 / self._distances(rows) ** 2 * self.cos_incidence(rows)
         pixels = self.detector.pixels
         if areas and pixels is not None:
-            vectors = _vector_areas(self._corners_in_plane(pixels, rows))
-            usual = self.detector.pixel1 * self.detector.pixel2
-            relative *= np.linalg.norm(vectors, axis=-1) / usual
+            area = self._of_corners(
+                pixels, rows, lambda corners: np.linalg.norm(_vector_areas(corners), axis=-1)
+            )
+            relative *= area / (self.detector.pixel1 * self.detector.pixel2)
         return relative
-
-    def _lab_corners(self, pixels: Pixels, rows: slice) -> FloatArray:
-        """Places of the corners of irregular pixels, (rows, columns, K, 3) as (y, x, z)."""
-        place = self._placed(self._corners_in_plane(pixels, rows))
-        return np.stack([place.y, place.x, place.z], axis=-1)
 
 
 def _vector_areas(corners: FloatArray) -> FloatArray:
