@@ -171,12 +171,18 @@ class _Signals:
         record = None
         if self.calibration_uid is not None:
             record = _record(store, self.calibration_uid, f"the signals {self.label}")
+        numbers: dict[str, Any] = {name: float(self.values.get(name, 0.0)) for name in _NUMBERS}
+        known = self._detector(device, record)
+        parallax = False
+        if record is not None and known is record.geometry.detector:
+            parallax = record.geometry.parallax
         return ResolvedCalibration(
             detector=device,
             geometry=Geometry(
-                **{name: float(self.values.get(name, 0.0)) for name in _NUMBERS},
+                **numbers,
                 wavelength=self.values.get("wavelength"),
-                detector=self._detector(device, record),
+                detector=known,
+                parallax=parallax,
             ),
             mask=None if record is None else record.mask,
             calibration_uid=self.calibration_uid,

@@ -10,7 +10,7 @@ import bluesky_azint as ba
 from bluesky_azint.binning import EPSILON
 
 SHAPE = (2162, 2068)
-TILTED = {
+TILTED: dict[str, Any] = {
     "dist": 0.2,
     "poni1": 0.08,
     "poni2": 0.075,

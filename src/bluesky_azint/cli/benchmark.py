@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DETECTOR = "Eiger2_4M"
 NPT = 1000
 PEER = "pyFAI csr/cython"
-POSE = {
+POSE: dict[str, Any] = {
     "dist": 0.2,
     "poni1": 0.08,
     "poni2": 0.075,
