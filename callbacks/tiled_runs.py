@@ -14,7 +14,7 @@ import numpy as np
 from bluesky_tiled_plugins.writing.tiled_writer import _RunWriter
 
 if TYPE_CHECKING:
-    from event_model.documents import EventDescriptor
+    from event_model.documents import EventDescriptor, RunStop
     from tiled.client.container import Container
 
 _UNBOUNDED = 2**62
@@ -26,11 +26,11 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
     Parameters
     ----------
     client
-        The container for runs.
+        The container for runs, as ``container.include_data_sources()`` gives it.
     """
 
     def __init__(self, client: Container) -> None:
-        super().__init__(client.include_data_sources(), batch_size=_UNBOUNDED)
+        super().__init__(client, batch_size=_UNBOUNDED)
 
     def flush(self) -> None:
         """Write all rows that have come."""
@@ -41,6 +41,11 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
         while self._external_data_cache:
             _, announced = self._external_data_cache.popitem()
             self._write_external_data(announced)
+
+    def stop(self, doc: RunStop) -> None:
+        """Take the stop document, after the last rows."""
+        self.flush()
+        super().stop(doc)
 
     def descriptor(self, doc: EventDescriptor) -> None:
         """Take a descriptor; the axes that its data keys name become arrays, as coordinates.
