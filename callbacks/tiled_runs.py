@@ -14,7 +14,7 @@ import numpy as np
 from bluesky_tiled_plugins.writing.tiled_writer import _RunWriter
 
 if TYPE_CHECKING:
-    from event_model.documents import EventDescriptor
+    from event_model.documents import EventDescriptor, RunStop, StreamDatum
     from tiled.client.container import Container
 
 _UNBOUNDED = 2**62
@@ -26,14 +26,16 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
     Parameters
     ----------
     client
-        The container for runs.
+        The container for runs, as ``container.include_data_sources()`` gives it.
     """
 
     def __init__(self, client: Container) -> None:
-        super().__init__(client.include_data_sources(), batch_size=_UNBOUNDED)
+        super().__init__(client, batch_size=_UNBOUNDED)
+        self._axes_to_write: list[EventDescriptor] = []
 
     def flush(self) -> None:
-        """Write all rows that have come."""
+        """Write all rows that have come, and after the first ones what they are plotted against."""
+        first = not (self._sres_nodes or self._internal_tables)
         for name, rows in self._internal_data_cache.items():
             if rows:
                 self._write_internal_data(rows, desc_node=self._desc_nodes[name])
@@ -41,6 +43,21 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
         while self._external_data_cache:
             _, announced = self._external_data_cache.popitem()
             self._write_external_data(announced)
+        while self._axes_to_write and not first:
+            self._write_axes(self._axes_to_write.pop())
+
+    def stream_datum(self, doc: StreamDatum) -> None:
+        """Take the announcement of rows; the first of a column do not wait, for they cost most."""
+        super().stream_datum(doc)
+        if doc["stream_resource"] not in self._sres_nodes:
+            self.flush()
+
+    def stop(self, doc: RunStop) -> None:
+        """Take the stop document, after the last rows."""
+        self.flush()
+        for descriptor in self._axes_to_write:
+            self._write_axes(descriptor)
+        super().stop(doc)
 
     def descriptor(self, doc: EventDescriptor) -> None:
         """Take a descriptor; the axes that its data keys name become arrays, as coordinates.
@@ -48,13 +65,15 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
         An axis is a dimension of a data key that has the name of a configuration signal which is
         an array, so that ``run["primary"].read()["intensity"].sel(q=2.5)`` works.
         """
-        known = doc["name"] in self._desc_nodes
+        if doc["name"] not in self._desc_nodes:
+            self._axes_to_write.append(doc)
         super().descriptor(doc)
-        if not known:
-            for name, axis in axes_of(doc).items():
-                self._desc_nodes[doc["uid"]].write_array(
-                    axis, key=name, dims=(name,), access_tags=self.access_tags
-                )
+
+    def _write_axes(self, descriptor: EventDescriptor) -> None:
+        for name, axis in axes_of(descriptor).items():
+            self._desc_nodes[descriptor["uid"]].write_array(
+                axis, key=name, dims=(name,), access_tags=self.access_tags
+            )
 
 
 def axes_of(descriptor: EventDescriptor) -> dict[str, Any]:

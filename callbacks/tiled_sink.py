@@ -22,7 +22,7 @@ from bluesky_azint.callbacks.backup import append_documents, read_documents
 from bluesky_azint.callbacks.spill import Document
 from bluesky_azint.callbacks.tiled_runs import RunWriter
 from bluesky_azint.callbacks.worker import BackgroundCallback
-from bluesky_azint.errors import StoreError
+from bluesky_azint.errors import FormatError, StoreError
 
 if TYPE_CHECKING:
     from event_model.documents import RunStart
@@ -55,7 +55,7 @@ class TiledSink:
         backup_directory: str | PathLike[str],
         flush_seconds: float = 0.5,
     ) -> None:
-        self._client = client
+        self._client = client.include_data_sources()  # asks the server
         self._backup_directory = Path(backup_directory)
         self._flush_seconds = flush_seconds
         self._runs: dict[str, _RunSink] = {}
@@ -185,13 +185,17 @@ def restore_run(path: str | PathLike[str], client: Container) -> None:
     StoreError
         If the server has the whole run.
     """
+    from tiled.queries import Key
+
     documents = list(read_documents(Path(path)))
-    for name, doc in documents:
-        if name == "start" and doc["uid"] in client:
-            if "stop" in client[doc["uid"]].metadata:
-                raise StoreError(f"{client.uri} has the run {doc['uid']} already, with its end.")
-            client.delete_contents([doc["uid"]], recursive=True, external_only=False)
-    write, flush = _writer(client)
+    uids = [doc["uid"] for name, doc in documents if name == "start"]
+    if len(uids) != 1:
+        raise FormatError(f"{path} is no backup: it has {len(uids)} start documents, not one.")
+    for run in client.search(Key("start.uid") == uids[0]).values():
+        if "stop" in run.metadata:
+            raise StoreError(f"{client.uri} has the run {uids[0]} already, with its end.")
+        client.delete_contents(uids, recursive=True, external_only=False)
+    write, flush = _writer(client.include_data_sources())
     for name, doc in documents:
         write(name, doc)
     flush()

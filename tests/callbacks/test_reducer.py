@@ -291,7 +291,9 @@ def fly(detector: SimBlobDetector, info: TriggerInfo) -> MsgGenerator[Any]:
         yield from bps.kickoff(detector, wait=True)
         yield from bps.collect_while_completing([detector], [detector], flush_period=0.05)
 
-    return bpp.stage_wrapper(bpp.run_wrapper(plan()), [detector])
+    wrappers: Any = bpp
+    wrapped: MsgGenerator[Any] = wrappers.stage_wrapper(wrappers.run_wrapper(plan()), [detector])
+    return wrapped
 
 
 @pytest.mark.parametrize("collections_per_event", [1, 4])

@@ -1,7 +1,7 @@
 """A session in which every run of ``det`` is reduced while it is measured.
 
-    RE(bp.scan([det], motor, 0, 1, 11))
-    last_reduced().pattern(0)
+RE(bp.scan([det], motor, 0, 1, 11))
+last_reduced().pattern(0)
 """
 
 import os
