@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ FloatArray = NDArray[np.float64]
 
 
 def merge(results: Sequence[IntegrationResult]) -> IntegrationResult:
-    """One result of several acquisitions on one grid, as if all their frames were one.
+    r"""One result of several acquisitions on one grid, as if all their frames were one.
+
+    Where the spread of the pixels is the error, that between the acquisitions belongs to it:
+    :math:`\sum_k \Omega_{2,k} (I_k - I)^2` is added to the variance.
 
     Raises
     ------
@@ -31,14 +35,22 @@ def merge(results: Sequence[IntegrationResult]) -> IntegrationResult:
     for other in results[1:]:
         _check_grids(first, other)
     variances = [result.sum_variance for result in results if result.sum_variance is not None]
-    return replace(
+    squares = [result.sum_count2 for result in results if result.sum_count2 is not None]
+    merged = replace(
         first,
         sum_signal=_total([result.sum_signal for result in results]),
         sum_variance=_total(variances) if variances else None,
         sum_normalization=_total([result.sum_normalization for result in results]),
         sum_normalization2=_total([result.sum_normalization2 for result in results]),
         count=_total([result.count for result in results]),
+        sum_count2=_total(squares) if len(squares) == len(results) else None,
     )
+    if merged.error_model != "azimuthal" or merged.sum_variance is None:
+        return merged
+    between = [
+        result.sum_normalization2 * (result.intensity - merged.intensity) ** 2 for result in results
+    ]
+    return replace(merged, sum_variance=merged.sum_variance + _total(between))
 
 
 def merge_stack(result: IntegrationResult) -> IntegrationResult:
@@ -51,7 +63,7 @@ def merge_stack(result: IntegrationResult) -> IntegrationResult:
     """
     if result.count.ndim != _dimensions(result) + 1:
         raise RecipeError("This result is of one frame; only a stack of frames can be merged.")
-    return result.map_sums(lambda values: values.sum(axis=0))
+    return merge([result.map_sums(itemgetter(row)) for row in range(len(result.count))])
 
 
 def subtract(
@@ -89,8 +101,8 @@ def subtract(
         where=known,
     )
     variance = None
-    if sample.sum_variance is not None and background.sum_variance is not None:
-        variance = np.where(known, sample.sum_variance + part**2 * background.sum_variance, 0.0)
+    if sample.variance is not None and background.variance is not None:
+        variance = np.where(known, sample.variance + part**2 * background.variance, 0.0)
     return replace(
         sample,
         sum_signal=np.where(known, sample.sum_signal - part * background.sum_signal, 0.0),
@@ -98,6 +110,7 @@ def subtract(
         sum_normalization=np.where(known, sample.sum_normalization, 0.0),
         sum_normalization2=np.where(known, sample.sum_normalization2, 0.0),
         count=np.where(known, sample.count, 0.0),
+        sum_count2=None,  # the floor of the variance is in it already
     )
 
 

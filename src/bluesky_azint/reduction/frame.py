@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from bluesky_azint.errors import FrameError
 from bluesky_azint.lookup import build_lookup
 from bluesky_azint.reduction.normalization import Normalization
 from bluesky_azint.reduction.plan import Plan
-from bluesky_azint.reduction.variance import azimuthal_variance, given_variance, poisson_variance
+from bluesky_azint.reduction.variance import azimuthal_variance, summed_variance
 
+T = TypeVar("T")
 FloatArray = NDArray[np.float64]
 Frame = NDArray[Any]
 
@@ -28,6 +29,7 @@ class BinSums:
     normalization: FloatArray
     normalization2: FloatArray
     count: FloatArray
+    count2: FloatArray
 
 
 class FrameReducer(Protocol):
@@ -82,7 +84,7 @@ class TableReducer:
         signal = np.where(filled, sums.signal - normalization.dark, 0.0)
         found = None
         if self._error_model == "variance":
-            found = given_variance(
+            found = summed_variance(
                 self._squares(checked_variance(variance), sums.bad), normalization
             )
         elif self._error_model == "azimuthal":
@@ -94,13 +96,14 @@ class TableReducer:
                 normalization,
             )
         elif sums.square is not None:
-            found = poisson_variance(sums.square, normalization)
+            found = summed_variance(sums.square, normalization)
         return BinSums(
             signal=signal,
             variance=found,
             normalization=normalization.weight * factor,
             normalization2=normalization.weight2 * factor**2,
             count=normalization.count,
+            count2=normalization.count2,
         )
 
     def _squares(self, values: Frame, bad: NDArray[np.int64]) -> FloatArray:
@@ -118,7 +121,7 @@ class TableReducer:
         return normalization
 
 
-def checked_variance(variance: Frame | None) -> Frame:
+def checked_variance(variance: T | None) -> T:
     """The variance of the pixels of a frame.
 
     Raises

@@ -14,7 +14,7 @@ from bluesky_azint.lookup import Lookup, lookup_of_shares
 from bluesky_azint.reduction.frame import BinSums, Frame, checked_variance
 from bluesky_azint.reduction.normalization import Normalization, PixelWeights
 from bluesky_azint.reduction.plan import Plan
-from bluesky_azint.reduction.variance import azimuthal_variance, given_variance, poisson_variance
+from bluesky_azint.reduction.variance import azimuthal_variance, summed_variance
 
 FloatArray = NDArray[np.float64]
 
@@ -46,17 +46,18 @@ class HistogramReducer:
         signal = np.where(normalization.count > 0, sums.raw - normalization.dark, 0.0)
         found = None
         if model == "variance":
-            found = given_variance(sums.square, normalization)
+            found = summed_variance(sums.square, normalization)
         elif model == "azimuthal":
             found = azimuthal_variance(signal, sums.squared, sums.mixed, normalization)
         elif model is not None:
-            found = poisson_variance(sums.square, normalization)
+            found = summed_variance(sums.square, normalization)
         return BinSums(
             signal=signal,
             variance=found,
             normalization=normalization.weight * factor,
             normalization2=normalization.weight2 * factor**2,
             count=normalization.count,
+            count2=normalization.count2,
         )
 
 

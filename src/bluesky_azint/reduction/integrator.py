@@ -15,7 +15,7 @@ from bluesky_azint.errors import EngineError, FrameError, GeometryError, RecipeE
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.reduction import robust
 from bluesky_azint.reduction.arithmetic import project
-from bluesky_azint.reduction.frame import BinSums, FrameReducer, TableReducer
+from bluesky_azint.reduction.frame import BinSums, FrameReducer, TableReducer, checked_variance
 from bluesky_azint.reduction.histogram import HistogramReducer
 from bluesky_azint.reduction.plan import PixelMaps, Plan, make_plan
 from bluesky_azint.reduction.projection import back_project
@@ -183,7 +183,8 @@ class Integrator:
             What the intensity is divided by (monitor, exposure time ...): one number, or one for
             each frame of the stack.
         variance
-            Variance of each pixel, of the shape of the frames; for the error model of that name.
+            Variance of each pixel, of the shape of the frames or of one; for the error model of
+            that name.
 
         Raises
         ------
@@ -196,7 +197,8 @@ class Integrator:
             reduce(frame, factor, known)
             for frame, factor, known in each_frame(stack, normalization_factor, variance)
         ]
-        return self._result(rows, plan, single=np.ndim(frames) == 2, engine=reduce.engine)
+        single = np.ndim(frames) == 2
+        return self._result(rows, plan, self.recipe.error_model, reduce.engine, single=single)
 
     def sigma_clip(
         self,
@@ -273,7 +275,7 @@ class Integrator:
             )
         model = self.recipe.error_model
         mean = partial(robust.quantile_mean, low=low / 100, high=high / 100, error_model=model)
-        return self._robust(frames, normalization_factor, variance, model or "poisson", mean)
+        return self._robust(frames, normalization_factor, variance, model, mean)
 
     def integrate_radial(
         self,
@@ -368,17 +370,20 @@ class Integrator:
         frames: ArrayLike,
         normalization_factor: float | ArrayLike,
         variance: ArrayLike | None,
-        error_model: str,
+        error_model: str | None,
         method: Callable[[robust.BinEntries], BinSums],
     ) -> IntegrationResult:
         """Reduce frames by a method that looks at the pixels of each bin side by side."""
         stack, plan = self._checked(frames)
+        if error_model == "variance":
+            checked_variance(variance)
         lookup = self._table_reducer(plan).lookup
         rows = [
-            method(robust.bin_entries(plan, lookup, frame, factor, known, error_model))
+            method(robust.bin_entries(plan, lookup, frame, factor, known))
             for frame, factor, known in each_frame(stack, normalization_factor, variance)
         ]
-        return self._result(rows, plan, single=np.ndim(frames) == 2, engine="scipy")
+        single = np.ndim(frames) == 2
+        return self._result(rows, plan, error_model, "scipy", single=single)
 
     def _checked(self, frames: ArrayLike) -> tuple[NDArray[Any], Plan]:
         """The frames as a stack, and the plan for frames of that shape."""
@@ -418,7 +423,13 @@ class Integrator:
         return self._table
 
     def _result(
-        self, rows: Sequence[BinSums], plan: Plan, *, single: bool, engine: str
+        self,
+        rows: Sequence[BinSums],
+        plan: Plan,
+        error_model: str | None,
+        engine: str,
+        *,
+        single: bool,
     ) -> IntegrationResult:
         grid = plan.grid
 
@@ -426,16 +437,16 @@ class Integrator:
             values = [getattr(row, name) for row in rows]
             return np.reshape(values, grid.shape if single else (-1, *grid.shape))
 
-        has_variance = all(row.variance is not None for row in rows)
-        has_variance &= bool(rows) or self.recipe.error_model is not None
         return IntegrationResult(
             radial=grid.radial.centres,
             azimuthal=grid.azimuthal.centres if grid.two_dimensional else None,
             sum_signal=column("signal"),
-            sum_variance=column("variance") if has_variance else None,
+            sum_variance=None if error_model is None else column("variance"),
             sum_normalization=column("normalization"),
             sum_normalization2=column("normalization2"),
             count=column("count"),
+            sum_count2=column("count2"),
+            error_model=error_model,
             unit=self.recipe.unit,
             azimuthal_unit=self.recipe.azimuthal_unit if grid.two_dimensional else None,
             engine=engine,

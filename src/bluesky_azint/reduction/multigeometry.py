@@ -82,7 +82,7 @@ def integrate_together(
     total: IntegrationResult | None = None
     for exposure in exposures:
         result = integrate_absolute(exposure, recipe, engine)
-        total = result if total is None else _added(total, result, recipe.error_model)
+        total = result if total is None else merge([total, result])
     if total is None:
         raise RecipeError("There is nothing to integrate; give at least one exposure.")
     return total
@@ -158,16 +158,3 @@ def _united(axes: Sequence[Axis]) -> Range:
     upper = max(axis.upper for axis in axes)
     inclusive = upper / EPSILON if upper > 0 else upper * EPSILON
     return min(axis.lower for axis in axes), inclusive
-
-
-def _added(
-    one: IntegrationResult, other: IntegrationResult, error_model: str | None
-) -> IntegrationResult:
-    """Both together; where the spread of pixels is the error, that between the two belongs to it."""
-    merged = merge([one, other])
-    if error_model != "azimuthal" or merged.sum_variance is None:
-        return merged
-    between = sum(
-        part.sum_normalization2 * (part.intensity - merged.intensity) ** 2 for part in (one, other)
-    )
-    return replace(merged, sum_variance=merged.sum_variance + between)

@@ -20,6 +20,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bluesky_azint.reduction.variance import COUNTING, variance_of_one_count
+
 FloatArray = NDArray[np.float64]
 
 
@@ -40,6 +42,10 @@ class IntegrationResult:
     sum_signal, sum_variance, sum_normalization, sum_normalization2
         The sums :math:`S`, :math:`V`, :math:`\Omega` and :math:`\Omega_2` of each bin.
         ``sum_variance`` is None without an error model.
+    sum_count2
+        The sum of the squared shares, :math:`\sum c_i^2`; None where it is not known.
+    error_model
+        Where the variance is from, see `bluesky_azint.reduction.variance`.
     count
         Number of pixels in each bin, fractions included.
     unit
@@ -56,6 +62,8 @@ class IntegrationResult:
     unit: str
     engine: str
     sum_variance: FloatArray | None = None
+    sum_count2: FloatArray | None = None
+    error_model: str | None = None
     azimuthal: FloatArray | None = None
     azimuthal_unit: str | None = None
 
@@ -68,7 +76,17 @@ class IntegrationResult:
             sum_normalization=function(self.sum_normalization),
             sum_normalization2=function(self.sum_normalization2),
             count=function(self.count),
+            sum_count2=None if self.sum_count2 is None else function(self.sum_count2),
         )
+
+    @property
+    def variance(self) -> FloatArray | None:
+        """Variance of `sum_signal`: of counts not less than that of one count in the bin."""
+        if self.sum_variance is None or self.sum_count2 is None:
+            return self.sum_variance
+        if self.error_model not in COUNTING:
+            return self.sum_variance
+        return np.maximum(self.sum_variance, variance_of_one_count(self.count, self.sum_count2))
 
     @property
     def intensity(self) -> FloatArray:
@@ -78,16 +96,16 @@ class IntegrationResult:
     @property
     def sigma(self) -> FloatArray | None:
         r"""Standard error of the intensity, :math:`\sqrt V / \Omega`; None without error model."""
-        if self.sum_variance is None:
+        if self.variance is None:
             return None
-        return _ratio(np.sqrt(self.sum_variance), self.sum_normalization)
+        return _ratio(np.sqrt(self.variance), self.sum_normalization)
 
     @property
     def std(self) -> FloatArray | None:
         r"""Standard deviation of a pixel, :math:`\sqrt{V / \Omega_2}`; None without error model."""
-        if self.sum_variance is None:
+        if self.variance is None:
             return None
-        return np.sqrt(_ratio(self.sum_variance, self.sum_normalization2))
+        return np.sqrt(_ratio(self.variance, self.sum_normalization2))
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

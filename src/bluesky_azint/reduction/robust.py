@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.lookup import Lookup
-from bluesky_azint.reduction.frame import BinSums, Frame, checked_variance
+from bluesky_azint.reduction.frame import BinSums, Frame
 from bluesky_azint.reduction.plan import Plan
 
 FloatArray = NDArray[np.float64]
@@ -55,6 +55,7 @@ class BinEntries:
             normalization=self.sum(self.share * self.weight, kept),
             normalization2=self.sum(squares * self.weight**2, kept),
             count=self.sum(self.share, kept),
+            count2=self.sum(squares, kept),
         )
 
 
@@ -64,7 +65,6 @@ def bin_entries(
     frame: Frame,
     factor: float,
     variance: Frame | None,
-    error_model: str,
 ) -> BinEntries:
     """The entries of a frame.
 
@@ -73,19 +73,15 @@ def bin_entries(
     plan, lookup
         What is known before the frame.
     frame, factor, variance
-        A flat frame, what its weights are multiplied by, and the variance of its pixels.
-    error_model
-        What the variance of a pixel is; that of the azimuthal one is found later.
+        A flat frame, what its weights are multiplied by, and the variance of its pixels: None
+        takes their counts.
     """
     pixel = np.repeat(np.arange(lookup.n_pixels), np.diff(lookup.indptr))
     good = ~plan.bad(frame)[pixel]
     order = np.flatnonzero(good)[np.argsort(lookup.bins[good], kind="stable")]
     pixel = pixel[order]
     signal = plan.pixels.net(frame)[pixel]
-    if error_model == "variance":
-        spread = np.asarray(checked_variance(variance), dtype=np.float64)[pixel]
-    else:
-        spread = frame[pixel].astype(np.float64)
+    spread = np.asarray(frame if variance is None else variance)[pixel].astype(np.float64)
     if plan.pixels.dark_variance is not None:
         spread = spread + plan.pixels.dark_variance[pixel]
     return BinEntries(

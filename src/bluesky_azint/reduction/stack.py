@@ -19,6 +19,8 @@ def each_frame(
     """Each frame of a stack, flat, with its factor and the variance of its pixels."""
     factors = _as_factors(normalization_factor, len(stack))
     variances = None if variance is None else as_stack(np.asarray(variance))
+    if variances is not None and len(variances) == 1:
+        variances = np.broadcast_to(variances, (len(stack), *variances.shape[1:]))
     if variances is not None and variances.shape != stack.shape:
         raise FrameError(
             f"The variance has the shape {variances.shape}, the frames {stack.shape}; they must be "

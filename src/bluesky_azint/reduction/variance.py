@@ -2,6 +2,8 @@ r"""Error models: the variance of the sum of the pixels of a bin.
 
 ``poisson``
     The counts estimate their own variance, :math:`V = \sum c_i^2 (raw_i + \mathrm{var}(dark_i))`.
+    Those of a bin do so well, those of a pixel do not; so it is the bin that has a floor, what one
+    count, anywhere in it, would have given: :math:`\sum c_i^2 / \sum c_i`.
 ``variance``
     Each frame comes with the variance of its pixels, :math:`V = \sum c_i^2 \sigma_i^2`.
 ``azimuthal``
@@ -24,35 +26,21 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ERROR_MODELS = ("poisson", "variance", "azimuthal", "hybrid")
+COUNTING = ("poisson", "hybrid")  # of which the variance of a bin has a floor
 
 
-def poisson_variance(square: FloatArray, normalization: Normalization) -> FloatArray:
-    r"""Variance of the sums of counts, which is their expectation.
-
-    .. math:: V = \max(\sum c_i^2 (raw_i + \mathrm{var}(dark_i)),\; \sum c_i^2 / \sum c_i)
-
-    The counts of a bin estimate their own variance well, those of a pixel do not; so the bin has
-    the floor, not the pixel: what one count, anywhere in the bin, would have given.
-
-    Parameters
-    ----------
-    square
-        :math:`\sum c_i^2\, raw_i` of each bin.
-    normalization
-        The sums of the pixels that are in it.
-    """
-    count = normalization.count
-    floor = np.divide(normalization.count2, count, out=np.zeros_like(count), where=count > 0)
-    return np.where(count > 0, np.maximum(square + normalization.dark_variance, floor), 0.0)
+def variance_of_one_count(count: FloatArray, count2: FloatArray) -> FloatArray:
+    r"""Variance of the signal of a bin in which there is one count: :math:`\sum c^2 / \sum c`."""
+    return np.divide(count2, count, out=np.zeros_like(count), where=count > 0)
 
 
-def given_variance(square: FloatArray, normalization: Normalization) -> FloatArray:
-    r"""Variance of the sums where that of each pixel is known.
+def summed_variance(square: FloatArray, normalization: Normalization) -> FloatArray:
+    r"""Variance of the sums where that of each pixel is known, or is its counts.
 
     Parameters
     ----------
     square
-        :math:`\sum c_i^2 \sigma_i^2` of each bin.
+        :math:`\sum c_i^2 \sigma_i^2` of each bin, or :math:`\sum c_i^2\, raw_i`.
     normalization
         The sums of the pixels that are in it; of the dark, its own variance.
     """
