@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibrants import Calibrant
-from bluesky_azint.corrections import polarization_from_position, solid_angle_from_incidence
+from bluesky_azint.corrections import polarization_from_position
 from bluesky_azint.errors import GeometryError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.units import TTH_RAD
@@ -71,7 +71,7 @@ def debye_scherrer(
     for start in range(0, geometry.shape[0], _ROWS):
         rows = slice(start, start + _ROWS)
         place = geometry.centres(rows)
-        weight[rows] = solid_angle_from_incidence(geometry.cos_incidence(rows))
+        weight[rows] = geometry.solid_angle(rows)
         weight[rows] *= polarization_from_position(*place, factor=POLARIZATION)
         rings[rows] = np.interp(TTH_RAD(place, None), axis, pattern)
     rings *= weight

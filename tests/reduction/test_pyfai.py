@@ -131,3 +131,31 @@ def test_every_orientation_agrees(
         radial_range=(result.radial[0] - np.diff(result.radial)[0] / 2, axis_end),
     )
     np.testing.assert_allclose(result.intensity, expected.intensity, rtol=3e-6)
+
+
+def test_absorption_and_a_turned_polarization_agree(pyfai: ModuleType, small: ba.Geometry) -> None:
+    names = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
+    oracle = pyfai.integrator.azimuthal.AzimuthalIntegrator(
+        detector=pyfai.detectors.Detector(1e-3, 0.9e-3, max_shape=(60, 80)),
+        **{name: getattr(small, name) for name in names},
+    )
+    frame = np.random.default_rng(3).poisson(50, (60, 80)) + 1
+    integrator = ba.Integrator(
+        small,
+        40,
+        splitting="no",
+        polarization_factor=0.95,
+        polarization_offset=0.3,
+        sensor_transmission=0.4,
+    )
+    expected = oracle.integrate1d(
+        frame,
+        40,
+        unit="q_A^-1",
+        method=("no", "csr", "cython"),
+        polarization_factor=[0.95, 0.3],
+        absorption=oracle.calc_transmission(0.4),
+    )
+    np.testing.assert_allclose(integrator.integrate(frame).intensity, expected.intensity, rtol=1e-6)
+    plain = ba.Integrator(small, 40, splitting="no").integrate(frame)
+    assert np.abs(plain.intensity / expected.intensity - 1).max() > 0.01

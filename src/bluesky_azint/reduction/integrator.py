@@ -59,7 +59,7 @@ class Integrator:
     dark_variance
         Variance of ``dark``, for the error bars; None takes the dark for one exposure with
         Poisson noise, of which the variance is the dark itself.
-    azimuthal_unit
+    azimuthal_unit, polarization_offset, pixel_areas, sensor_transmission
         See `Recipe`.
 
     Raises
@@ -95,6 +95,9 @@ class Integrator:
         *,
         dark_variance: ArrayLike | None = None,
         azimuthal_unit: str = "chi_deg",
+        polarization_offset: float = 0.0,
+        pixel_areas: bool = False,
+        sensor_transmission: float | None = None,
     ) -> None:
         self.recipe = Recipe(
             npt=npt,
@@ -105,7 +108,10 @@ class Integrator:
             azimuthal_unit=azimuthal_unit,
             splitting=splitting,
             polarization_factor=polarization_factor,
+            polarization_offset=polarization_offset,
             correct_solid_angle=correct_solid_angle,
+            pixel_areas=pixel_areas,
+            sensor_transmission=sensor_transmission,
             error_model=error_model,
             dummy=dummy,
             delta_dummy=delta_dummy,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bluesky_azint.corrections import polarization_from_position, solid_angle_from_incidence
+from bluesky_azint.corrections import absorption_from_incidence, polarization_from_position
 from bluesky_azint.engines import BadValues
 from bluesky_azint.errors import FrameError
 from bluesky_azint.geometry import Geometry
@@ -112,12 +112,16 @@ def make_plan(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Plan:
 
 
 def _pixel_weights(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> PixelWeights:
-    """Weight (flat, solid angle, polarization) and dark of every pixel."""
+    """Weight (flat, solid angle, polarization, absorption) and dark of every pixel."""
     weight = np.ones(geometry.shape)
     if recipe.correct_solid_angle:
-        weight *= solid_angle_from_incidence(geometry.cos_incidence())
+        weight *= geometry.solid_angle(areas=recipe.pixel_areas)
     if recipe.polarization_factor is not None:
-        weight *= polarization_from_position(*geometry.centres(), recipe.polarization_factor)
+        weight *= polarization_from_position(
+            *geometry.centres(), recipe.polarization_factor, recipe.polarization_offset
+        )
+    if recipe.sensor_transmission is not None:
+        weight *= absorption_from_incidence(geometry.cos_incidence(), recipe.sensor_transmission)
     if maps.flat is not None:
         weight *= np.asarray(maps.flat)
     dark = None if maps.dark is None else np.array(maps.dark, dtype=np.float64).ravel()

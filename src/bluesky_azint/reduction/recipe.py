@@ -37,8 +37,15 @@ class Recipe:
         How a pixel is shared among bins: ``"no"``, ``"bbox"``, ``"pseudo"`` or ``"full"``.
     polarization_factor
         From -1 (vertical) to 1 (horizontal); None does not correct.
+    polarization_offset
+        Angle of the axis of polarization from the fast axis, in radians.
     correct_solid_angle
         Whether to divide by the solid angle of the pixel, relative to that at the PONI.
+    pixel_areas
+        Whether the area of a pixel, relative to the usual one, belongs to its solid angle.
+    sensor_transmission
+        Part of the intensity that passes through a phosphor at normal incidence, from 0 to 1; None
+        does not correct for what is absorbed more at oblique incidence.
     azimuthal_unit
         What is along the second axis, ``"chi_deg"`` or any other unit.
     error_model
@@ -56,7 +63,10 @@ class Recipe:
     azimuth_range: Range | None = None
     splitting: str = "bbox"
     polarization_factor: float | None = None
+    polarization_offset: float = 0.0
     correct_solid_angle: bool = True
+    pixel_areas: bool = False
+    sensor_transmission: float | None = None
     azimuthal_unit: str = "chi_deg"
     error_model: str | None = None
     dummy: float | None = None
@@ -84,9 +94,13 @@ class Recipe:
                 f"polarization_factor is {self.polarization_factor}; it must lie between -1 "
                 "(vertical) and 1 (horizontal), or be None for no correction."
             )
-        if not isinstance(self.correct_solid_angle, bool):
+        for name in ("correct_solid_angle", "pixel_areas"):
+            if not isinstance(getattr(self, name), bool):
+                raise RecipeError(f"{name} is {getattr(self, name)!r}; it must be True or False.")
+        if self.sensor_transmission is not None and not 0 <= self.sensor_transmission < 1:
             raise RecipeError(
-                f"correct_solid_angle is {self.correct_solid_angle!r}; it must be True or False."
+                f"sensor_transmission is {self.sensor_transmission}; it must be at least 0 and "
+                "less than 1, or None for no correction."
             )
         if self.delta_dummy is not None and self.dummy is None:
             raise RecipeError(
