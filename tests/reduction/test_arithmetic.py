@@ -1,6 +1,7 @@
 """Arithmetic with results, against the same done with frames."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ SUMS = ("sum_signal", "sum_variance", "sum_normalization", "sum_normalization2",
 
 
 def integrator(
-    geometry: ba.Geometry, error_model: str | None = "poisson", **more: int
+    geometry: ba.Geometry, error_model: str | None = "poisson", **more: Any
 ) -> ba.Integrator:
     return ba.Integrator(geometry, 40, error_model=error_model, engine="scipy", **more)
 
@@ -55,6 +56,8 @@ def test_the_floor_of_counts_is_that_of_all_frames_together(small: ba.Geometry) 
     )
     nothing = merge_stack(integrator(small).integrate(np.zeros_like(FRAMES)))
     single = integrator(small).integrate(np.zeros_like(FRAMES[0]))
+    assert nothing.sigma is not None
+    assert single.sigma is not None
     np.testing.assert_allclose(nothing.sigma, single.sigma / 4)  # one count in four times as much
 
 
@@ -65,6 +68,7 @@ def test_a_background_is_subtracted_with_its_errors(small: ba.Geometry) -> None:
     np.testing.assert_allclose(net.intensity, sample.intensity - 0.7 * background.intensity)
     assert sample.sigma is not None
     assert background.sigma is not None
+    assert net.sigma is not None
     np.testing.assert_allclose(net.sigma, np.hypot(sample.sigma, 0.7 * background.sigma))
 
 
@@ -102,15 +106,19 @@ def test_rebinned_is_integrated_with_fewer_bins(small: ba.Geometry) -> None:
 
 @pytest.mark.parametrize("splitting", ["no", "bbox", "full"])
 def test_a_cake_projects_to_patterns(small: ba.Geometry, splitting: str) -> None:
-    options = {"splitting": splitting, "radial_range": (0.1, 4), "error_model": "azimuthal"}
+    options: dict[str, Any] = {
+        "splitting": splitting,
+        "radial_range": (0.1, 4),
+        "error_model": "azimuthal",
+    }
     cake = ba.Integrator(
         small,
         40,
         36,
         azimuth_range=(-180, 180),
-        **options,  # type: ignore[arg-type]
+        **options,
     ).integrate(FRAMES[0])
-    pattern = ba.Integrator(small, 40, **options).integrate(FRAMES[0])  # type: ignore[arg-type]
+    pattern = ba.Integrator(small, 40, **options).integrate(FRAMES[0])
     projected = project(cake, "radial")
     np.testing.assert_allclose(projected.intensity, pattern.intensity, rtol=1e-9)
     around = project(cake, "azimuthal")
