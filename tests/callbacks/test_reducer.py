@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from bluesky.callbacks.best_effort import BestEffortCallback
 from bluesky.utils import MsgGenerator
 from event_model import DocumentNames, compose_run, pack_event_page, schema_validators
 from numpy.typing import NDArray
@@ -715,6 +716,19 @@ def test_inline_patterns_are_the_same(
         assert event["data"]["peak"] == expected.radial[pattern.argmax()]
     assert emitted.one("descriptor")["hints"]["azint"]["fields"] == ["total", "peak"]
     assert emitted.one("stop")["num_events"] == {"primary": 3}
+
+
+def test_inline_patterns_are_in_live_tables(
+    make_reducer: Callable[..., Reducer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    best_effort: Any = BestEffortCallback()  # type: ignore[no-untyped-call]
+    best_effort.disable_plots()
+    hints = {"dimensions": [[["motor"], "primary"]]}
+    raw = RawRun(make_reducer(emit=best_effort, flavour="inline"), hints=hints)
+    raw.describe()(FRAMES[0])
+    raw.stop()
+    expected = Integrator.from_recipe(GEOMETRY, RECIPE, engine="scipy").integrate(FRAMES[0])
+    assert f"{expected.sum_signal.sum():.3f}" in capsys.readouterr().out
 
 
 def test_inline_event_without_a_pattern(
