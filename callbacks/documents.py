@@ -44,6 +44,7 @@ def start_metadata(
     recipe: Recipe,
     engine: str,
     calibration: ResolvedCalibration | None,
+    inline: bool,
 ) -> dict[str, Any]:
     """What the start document of a reduced run holds, apart from its uid and time.
 
@@ -57,12 +58,17 @@ def start_metadata(
         What is computed, and the engine that is asked for.
     calibration
         The one that the run begins with; None if there is none.
+    inline
+        Whether events hold the patterns: live plots then draw over the time, for they have no
+        motors; else the dimensions are those of the raw run.
     """
     raw: dict[str, Any] = {**raw_start}
-    hints = raw.get("hints", {})
+    over_time = {"dimensions": [[["time"], "primary"]]}
+    hints = over_time if inline else raw.get("hints", {})
     return {
         **{key: raw[key] for key in _COPIED if key in raw},
         "plan_name": STAGE,
+        "plan_type": "callback",  # which live tables want to know
         "analysis_stage": STAGE,
         "raw_uid": raw["uid"],
         "raw_data_key": data_key,

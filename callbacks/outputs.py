@@ -5,9 +5,9 @@ the rows in any order, and a row that comes again replaces what was there.
 
 In a file (`FileOutput`) everything can be replaced, the numbers of a frame included, so that a row
 always is of one frame; and a row costs its bytes, where an array inside of an event costs Tiled 2
-to 20 ms. Of the columns, those that one watches are announced with each batch, for every column
-that is announced is a request to the server of 10 ms and more. The sums, which are for merging
-rows later, are announced once, at the end.
+to 20 ms. Every batch is announced, so that nobody has to ask for it when a scan pauses; but only
+in the columns that one watches, for to tell a server of a column takes it 40 ms. Those for later,
+as the sums are for merging rows, are announced once, at the end.
 
 Inside of events (`EventOutput`) is for consumers that cannot follow a file: MongoDB behind
 databroker, live plots, a message bus to machines without the file system.

@@ -124,6 +124,7 @@ class ReducedRun:
                 recipe=self._settings.recipe,
                 engine=self._settings.engine,
                 calibration=calibration,
+                inline=self._settings.flavour == "inline",
             )
         )
         self._emit("start", run.start_doc)
@@ -150,7 +151,7 @@ class ReducedRun:
                 time=time,
             ),
         )
-        if self._settings.flavour == "inline" or self._settings.directory is None:
+        if self._settings.directory is None or self._settings.flavour == "inline":
             return EventOutput(head, first)
         self._settings.directory.mkdir(parents=True, exist_ok=True)
         writer = AzintWriter(

@@ -108,8 +108,6 @@ class ReducedStream:
         with self._troubles.noted():
             self._write(segment, segment.reduction, batch, result)
             written = True
-        if not written:
-            segment.reduction = None  # what failed in the middle is not written to again
         self._coverage.mark(batch.indices, batch.seq_nums, done=done and written)
 
     def close(self, events: int | None) -> str | None:

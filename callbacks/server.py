@@ -98,10 +98,9 @@ def embedded_tiled(
 
         uri = process.stdout.readline().strip() if process.stdout else ""
         if not uri:
-            raise StoreError(
-                f"The Tiled server did not start; {folder / 'tiled'}/server.log tells why. If "
-                f"another one runs in {folder}, stop it first."
-            )
+            log = folder / "tiled" / "server.log"
+            *_, reason = ["", *log.read_text(encoding="utf-8").splitlines()]
+            raise StoreError(f"The Tiled server did not start: {reason} There is more in {log}.")
         client = from_uri(uri)
         stack.callback(client.context.close)
         for key in ("raw", "reduced"):
@@ -139,23 +138,40 @@ def _process(folder: Path, readable: list[Path], port: int) -> Iterator[subproce
 
 def _serve() -> None:
     """Serve until standard input ends; what `_process` runs."""
-    from bluesky_tiled_plugins.exporters import json_seq_exporter
-    from tiled.media_type_registration import default_serialization_registry
-    from tiled.server import SimpleTiledServer
-
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("directory")
+    parser.add_argument("directory", type=Path)
     parser.add_argument("readable", nargs="*")
     args = parser.parse_args()
-    # For run.documents().
-    default_serialization_registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
-    with SimpleTiledServer(
-        args.directory, port=args.port, readable_storage=args.readable
-    ) as server:
-        sys.stdout.write(f"{server.uri}\n")
-        sys.stdout.flush()
-        sys.stdin.read()
+    with _sole_use(args.directory):
+        from bluesky_tiled_plugins.exporters import json_seq_exporter
+        from tiled.media_type_registration import default_serialization_registry
+        from tiled.server import SimpleTiledServer
+
+        # For run.documents().
+        default_serialization_registry.register(
+            "BlueskyRun", "application/json-seq", json_seq_exporter
+        )
+        with SimpleTiledServer(
+            args.directory, port=args.port, readable_storage=args.readable
+        ) as server:
+            sys.stdout.write(f"{server.uri}\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+
+
+@contextmanager
+def _sole_use(folder: Path) -> Iterator[None]:
+    """Leave if another server runs there: it would start, and then fail with every table."""
+    with (folder / "lock").open("w") as lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                sys.exit(f"Another server runs in {folder}; stop it, or use another folder.")
+        yield
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from bluesky.callbacks.best_effort import BestEffortCallback
 from bluesky.utils import MsgGenerator
 from event_model import DocumentNames, compose_run, pack_event_page, schema_validators
 from numpy.typing import NDArray
@@ -351,9 +352,9 @@ def test_rewound_events_replace_their_rows(reducer: Reducer, emitted: Emitted) -
     assert emitted.one("stop")["exit_status"] == "success"
 
 
-def test_another_geometry_in_the_middle_is_another_stream(
-    make_reducer: Callable[..., Reducer], emitted: Emitted, tmp_path: Path
-) -> None:
+@pytest.fixture
+def two_places(tmp_path: Path) -> DirectoryStore:
+    """Calibrations ``at1`` and ``at2``, of the detector at 0.1 and 0.2 m."""
     from dataclasses import replace
 
     store = DirectoryStore(tmp_path / "store")
@@ -365,14 +366,22 @@ def test_another_geometry_in_the_middle_is_another_stream(
             valid_from=datetime(2020, 1, 1, tzinfo=UTC),
         )
         store.save(record)
-    raw = RawRun(make_reducer(store=store))
-    near, far = ({"calibration_uid": uid} for uid in ("at1", "at2"))
-    raw.describe(image_device=near)(FRAMES[0])
-    raw.describe(image_device=near)(FRAMES[1])
-    take = raw.describe(image_device=far)
+    return store
+
+
+NEAR, FAR = ({"calibration_uid": uid} for uid in ("at1", "at2"))
+
+
+def test_another_geometry_in_the_middle_is_another_stream(
+    make_reducer: Callable[..., Reducer], emitted: Emitted, two_places: DirectoryStore
+) -> None:
+    raw = RawRun(make_reducer(store=two_places))
+    raw.describe(image_device=NEAR)(FRAMES[0])
+    raw.describe(image_device=NEAR)(FRAMES[1])
+    take = raw.describe(image_device=FAR)
     take(FRAMES[2])
     take(FRAMES[3])
-    raw.describe(image_device=near)(FRAMES[4])
+    raw.describe(image_device=NEAR)(FRAMES[4])
     raw.stop()
     expected = {
         "primary": integrate(FRAMES[:2]),
@@ -387,6 +396,26 @@ def test_another_geometry_in_the_middle_is_another_stream(
     assert axes[0] == axes[2] != axes[1]
     assert emitted.one("stop")["exit_status"] == "success"
     assert emitted.one("stop")["num_events"] == {"primary": 2, "primary_2": 2, "primary_3": 1}
+
+
+def test_rewound_beyond_a_change_of_the_geometry(
+    make_reducer: Callable[..., Reducer], emitted: Emitted, two_places: DirectoryStore
+) -> None:
+    raw = RawRun(make_reducer(store=two_places))
+    take = raw.describe(image_device=NEAR)
+    take(FRAMES[0], seq_num=1)
+    take(FRAMES[1], seq_num=2)
+    take = raw.describe(image_device=FAR)
+    take(FRAMES[2], seq_num=3)
+    take(FRAMES[3], seq_num=2)
+    take(FRAMES[4], seq_num=3)
+    raw.stop()
+    far = replace(GEOMETRY, dist=0.2)
+    assert np.array_equal(emitted.column("intensity"), integrate(FRAMES[:2]))
+    assert np.array_equal(emitted.column("intensity", "primary_2"), integrate(FRAMES[2:3], far))
+    assert np.array_equal(emitted.column("intensity", "primary_3"), integrate(FRAMES[3:5], far))
+    assert emitted.column("raw_seq_num", "primary_3").tolist() == [2, 3]
+    assert emitted.one("stop")["exit_status"] == "success"
 
 
 def test_a_frame_that_cannot_be_reduced_leaves_a_row_of_nan(
@@ -542,7 +571,9 @@ def test_only_the_data_keys_asked_for(
     assert emitted.one("start")["raw_data_key"] == "other"
 
 
-def test_streams_of_the_sample_alone_are_reduced(reducer: Reducer, emitted: Emitted) -> None:
+def test_streams_of_the_sample_alone_are_reduced(
+    reducer: Reducer, emitted: Emitted, caplog: pytest.LogCaptureFixture
+) -> None:
     raw = RawRun(reducer)
     raw.describe("dark")(FRAMES[0])
     raw.describe("baseline")(FRAMES[0])
@@ -552,6 +583,7 @@ def test_streams_of_the_sample_alone_are_reduced(reducer: Reducer, emitted: Emit
     raw.stop()
     assert [doc["name"] for doc in emitted.of("descriptor")] == ["primary", "after"]
     assert np.array_equal(emitted.column("intensity", "after"), integrate(FRAMES[2:3]))
+    assert not caplog.records
 
 
 def test_a_run_without_images_is_not_reduced(reducer: Reducer, emitted: Emitted) -> None:
@@ -590,6 +622,27 @@ def test_a_directory_that_cannot_be_written_fails_the_run(
     assert stop["exit_status"] == "fail"
     assert "2 of 2 (1-2)" in stop["reason"]
     assert "Not a directory" in stop["reason"]
+
+
+def test_a_disk_that_fails_for_a_moment_costs_that_row(
+    reducer: Reducer, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = RawRun(reducer)
+    take = raw.describe()
+    take(FRAMES[0])
+
+    def write(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("bluesky_azint.io.nexus.AzintWriter.write", write)
+        take(FRAMES[1])
+    take(FRAMES[2])
+    raw.stop()
+    assert np.array_equal(emitted.column("intensity")[[0, 2]], integrate(FRAMES[[0, 2]]))
+    assert np.isnan(emitted.column("intensity")[1]).all()
+    assert "1 of 3 (2)" in emitted.one("stop")["reason"]
+    assert "No space left on device" in emitted.one("stop")["reason"]
 
 
 def test_subscribed_in_the_middle_of_a_run(
@@ -645,12 +698,12 @@ def test_inline_patterns_are_the_same(
 ) -> None:
     raw = RawRun(make_reducer(flavour="inline", directory=None))
     take = raw.describe()
-    for seq_num, frame in zip((1, 2, 2, 3), FRAMES, strict=False):
+    for seq_num, frame in zip((1, 2, 3, 2), FRAMES, strict=False):
         take(frame, seq_num=seq_num)
-    raw.stop()
+    raw.stop(exit_status="abort")
     events = emitted.of("event")
-    assert [event["seq_num"] for event in events] == [1, 2, 2, 3]
-    assert [event["time"] for event in events] == [1001.0, 1002.0, 1002.0, 1003.0]
+    assert [event["seq_num"] for event in events] == [1, 2, 3, 2]
+    assert [event["time"] for event in events] == [1001.0, 1002.0, 1003.0, 1002.0]
     assert all(type(event["data"]["intensity"]) is list for event in events)
     patterns = np.array([event["data"]["intensity"] for event in events])
     assert np.array_equal(patterns, integrate(FRAMES[:4]))
@@ -663,7 +716,19 @@ def test_inline_patterns_are_the_same(
         assert event["data"]["peak"] == expected.radial[pattern.argmax()]
     assert emitted.one("descriptor")["hints"]["azint"]["fields"] == ["total", "peak"]
     assert emitted.one("stop")["num_events"] == {"primary": 3}
-    assert emitted.one("stop")["exit_status"] == "success"
+
+
+def test_inline_patterns_are_in_live_tables(
+    make_reducer: Callable[..., Reducer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    best_effort: Any = BestEffortCallback()  # type: ignore[no-untyped-call]
+    best_effort.disable_plots()
+    hints = {"dimensions": [[["motor"], "primary"]]}
+    raw = RawRun(make_reducer(emit=best_effort, flavour="inline"), hints=hints)
+    raw.describe()(FRAMES[0])
+    raw.stop()
+    expected = Integrator.from_recipe(GEOMETRY, RECIPE, engine="scipy").integrate(FRAMES[0])
+    assert f"{expected.sum_signal.sum():.3f}" in capsys.readouterr().out
 
 
 def test_inline_event_without_a_pattern(
