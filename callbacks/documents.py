@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from bluesky_azint.callbacks.resolve import ResolvedCalibration
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.io.poni import geometry_to_dict
 from bluesky_azint.reduction.recipe import Recipe
+from bluesky_azint.reduction.result import IntegrationResult
 from bluesky_azint.units import unit
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ SPEC = "AzintRun"
 # From the start document of the raw run, where they are there.
 _COPIED = ("scan_id", "sample", "data_session", "data_groups", "proposal", "tiled_access_tags")
 # Names that are Python identifiers, for dataset.sel(q=2.5).
+_PARAMETERS = re.compile(r"\(\w+=.*\)$")
 _AXES = {"q": "q", "2theta": "two_theta", "radius": "r"}
 _PLACE = {"dist": "m", "poni1": "m", "poni2": "m", "rot1": "rad", "rot2": "rad", "rot3": "rad"}
 
@@ -114,12 +117,23 @@ def software_versions() -> dict[str, str]:
 
 
 def axis_name(unit_name: str) -> str:
-    """The name of the radial axis, as a dimension of the patterns.
+    """The name of an axis, as a dimension of the patterns.
 
-    >>> axis_name("q_A^-1"), axis_name("2th_deg")
-    ('q', 'two_theta')
+    >>> axis_name("q_A^-1"), axis_name("2th_deg"), axis_name("chi_deg"), axis_name("log10(q.m)_None")
+    ('q', 'two_theta', 'chi', 'log10_q_m')
     """
-    return _AXES[unit(unit_name).long_name]
+    quantity = _PARAMETERS.sub("", unit_name).rpartition("_")[0]
+    return _AXES.get(unit(unit_name).long_name) or re.sub(r"\W+", "_", quantity).strip("_")
+
+
+def axes_of(result: IntegrationResult) -> dict[str, tuple[NDArray[np.float64], str]]:
+    """Bin centres and unit of measurement of each axis of the patterns, the outer one first."""
+    axes = [(result.azimuthal_unit, result.azimuthal), (result.unit, result.radial)]
+    return {
+        axis_name(name): (centres, unit(name).measure)
+        for name, centres in axes
+        if name is not None and centres is not None
+    }
 
 
 def data_key(
@@ -147,35 +161,31 @@ def stream_configuration(
     calibration: ResolvedCalibration,
     geometry: Geometry,
     *,
-    radial: NDArray[np.float64],
-    unit_name: str,
-    engine: str,
+    first: IntegrationResult,
     time: float,
 ) -> dict[str, Configuration]:
-    """The configuration of a descriptor: radial axis, geometry and engine of its patterns.
+    """The configuration of a descriptor: axes, geometry and engine of its patterns.
 
     Parameters
     ----------
     calibration, geometry
         The calibration, and its geometry with the shape of the detector if the frames gave that.
-    radial, unit_name
-        Centres of the radial bins, and their unit.
-    engine
-        The engine that did it.
+    first
+        A result, as those that will come.
     time
         When, in seconds since the epoch.
     """
-    measure = unit(unit_name).measure
     values: dict[str, Any] = {name: getattr(geometry, name) for name in _PLACE}
     keys = {name: data_key(STAGE, "<f8", units=units) for name, units in _PLACE.items()}
     if geometry.wavelength is not None:
         values["wavelength"] = geometry.wavelength
         keys["wavelength"] = data_key(STAGE, "<f8", units="m")
-    values[axis_name(unit_name)] = radial.tolist()
-    keys[axis_name(unit_name)] = data_key(STAGE, "<f8", radial.shape, units=measure)
+    for axis, (centres, measure) in axes_of(first).items():
+        values[axis] = centres.tolist()
+        keys[axis] = data_key(STAGE, "<f8", centres.shape, units=measure)
     texts = {
-        "unit": unit_name,
-        "engine": engine,
+        "unit": first.unit,
+        "engine": first.engine,
         "detector": geometry.detector.name,
         "calibration_uid": calibration.calibration_uid or "",
         "calibration_origin": calibration.origin,

@@ -29,7 +29,7 @@ from event_model import (
 from event_model.documents.event_descriptor import Configuration, DataKey
 from numpy.typing import NDArray
 
-from bluesky_azint.callbacks.documents import DEVICE, axis_name, data_key
+from bluesky_azint.callbacks.documents import DEVICE, axes_of, data_key
 from bluesky_azint.io.nexus import AzintWriter, Column
 from bluesky_azint.reduction.result import IntegrationResult
 from bluesky_azint.units import unit
@@ -114,7 +114,7 @@ class FileOutput:
         self._head = head
         self._writer = writer
         self._columns = {_DATA_KEYS.get(key, key): c for key, c in writer.columns.items()}
-        dims = [axis_name(first.unit)]
+        dims = list(axes_of(first))
         self._descriptor = head.describe(
             {key: _column_key(head.source, c, dims) for key, c in self._columns.items()}
         ).descriptor_doc
@@ -196,7 +196,7 @@ class EventOutput:
     """
 
     def __init__(self, head: StreamHead, first: IntegrationResult) -> None:
-        pattern = data_key(head.source, "<f8", first.radial.shape, dims=[axis_name(first.unit)])
+        pattern = data_key(head.source, "<f8", first.grid_shape, dims=list(axes_of(first)))
         keys = {"intensity": pattern}
         if first.sum_variance is not None:
             keys["sigma"] = pattern
@@ -239,7 +239,7 @@ class EventOutput:
 
 def empty_result(like: IntegrationResult, rows: int) -> IntegrationResult:
     """Patterns of NaN, of no pixels, for frames that could not be reduced."""
-    nothing = np.full((rows, like.radial.size), np.nan)
+    nothing = np.full((rows, *like.grid_shape), np.nan)
     return replace(
         like,
         sum_signal=nothing,
@@ -247,6 +247,7 @@ def empty_result(like: IntegrationResult, rows: int) -> IntegrationResult:
         sum_normalization=nothing,
         sum_normalization2=nothing,
         count=np.zeros_like(nothing),
+        sum_count2=None,
     )
 
 
@@ -257,5 +258,7 @@ def _column_key(source: str, column: Column, dims: list[str]) -> DataKey:
 
 
 def _peak(radial: Floats, intensity: Floats) -> float:
-    """Where the pattern is highest; NaN where there is no pattern."""
-    return float("nan") if np.isnan(intensity).all() else float(radial[np.nanargmax(intensity)])
+    """Where along the radial axis the pattern is highest; NaN where there is no pattern."""
+    if np.isnan(intensity).all():
+        return float("nan")
+    return float(radial[np.nanargmax(intensity) % radial.size])

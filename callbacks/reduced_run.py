@@ -145,9 +145,7 @@ class ReducedRun:
             configuration=stream_configuration(
                 calibration,
                 integrator.geometry,
-                radial=first.radial,
-                unit_name=first.unit,
-                engine=first.engine,
+                first=first,
                 time=time,
             ),
         )
@@ -157,6 +155,7 @@ class ReducedRun:
         writer = AzintWriter(
             self._settings.directory / self._file_name(name),
             radial=first.radial,
+            azimuthal=first.azimuthal,
             unit=unit(first.unit),
             geometry=integrator.geometry,
             recipe=integrator.recipe,

@@ -44,13 +44,17 @@ class Pattern:
     radial, unit
         Centres of the radial bins, (npt,), and the name of their unit.
     intensity, sigma
-        Intensity and its standard error, (npt,); sigma is None without an error model.
+        Intensity and its standard error, (npt,) or (npt_azim, npt); sigma is None without an error
+        model.
+    azimuthal
+        Centres of the azimuthal bins, (npt_azim,); None for a pattern in one dimension.
     """
 
     radial: Floats
     unit: str
     intensity: Floats
     sigma: Floats | None
+    azimuthal: Floats | None = None
 
 
 class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has no types
@@ -122,6 +126,7 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
             unit=self.recipe.unit,
             intensity=rows["intensity"],
             sigma=rows.get("sigma"),
+            azimuthal=self._azimuthal(node),
         )
 
     def to_xarray(
@@ -144,21 +149,23 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
         # While the run is written some columns are a block ahead of others.
         length = min(len(column) for column in columns.values())
         values = {key: np.asarray(column[:length]) for key, column in columns.items()}
-        axis, measure = axis_name(self.recipe.unit), unit(self.recipe.unit).measure
-        coordinates: dict[str, Any] = {axis: (axis, self._radial(node), {"units": measure})}
+        configuration, axes = _configuration(node), self._axes()
+        coordinates: dict[str, Any] = {
+            axis: (axis, np.asarray(configuration[axis]), {"units": unit(name).measure})
+            for axis, name in axes.items()
+        }
         times = values.get("timestamp", values.get("time"))
         if times is not None:
             coordinates["time"] = _as_datetimes(times)
         if "raw_seq_num" in values:
             coordinates["raw_seq_num"] = ("time", values["raw_seq_num"])
-        configuration = _configuration(node)
         return xarray.Dataset(
-            {name: (("time", axis), values[name]) for name in variables if name in values},
+            {name: (("time", *axes), values[name]) for name in variables if name in values},
             coords=coordinates,
             attrs={
                 "uid": self.start["uid"],
                 "raw_uid": self.raw_uid,
-                **{key: value for key, value in configuration.items() if key != axis},
+                **{key: value for key, value in configuration.items() if key not in axes},
             },
         )
 
@@ -168,11 +175,12 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
         The server takes the radial axes, which stand beside the patterns, for columns with as many
         events as there are bins; they are left out here.
         """
-        axis = axis_name(self.recipe.unit)
+        axes = self._axes()
         for name, doc in super().documents(fill=fill):
             if name == "event":
-                doc["data"].pop(axis, None)
-                doc["timestamps"].pop(axis, None)
+                for axis in axes:
+                    doc["data"].pop(axis, None)
+                    doc["timestamps"].pop(axis, None)
             if name != "event" or doc["data"]:
                 yield name, doc
 
@@ -212,6 +220,18 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
                 f"{names[0]!r} yet; it has {sorted(contents)}."
             )
         return columns
+
+    def _axes(self) -> dict[str, str]:
+        """Name and unit of each axis of the patterns, the outer one first."""
+        recipe = self.recipe
+        names = [recipe.unit] if recipe.npt_azim is None else [recipe.azimuthal_unit, recipe.unit]
+        return {axis_name(name): name for name in names}
+
+    def _azimuthal(self, stream: BlueskyEventStreamV3) -> Floats | None:
+        if self.recipe.npt_azim is None:
+            return None
+        name = axis_name(self.recipe.azimuthal_unit)
+        return np.asarray(_configuration(stream)[name], dtype=np.float64)
 
     def _radial(self, stream: BlueskyEventStreamV3) -> Floats:
         return np.asarray(_configuration(stream)[axis_name(self.recipe.unit)], dtype=np.float64)

@@ -121,6 +121,28 @@ def test_patterns_come_back_with_their_axes(
     assert data.attrs["dist"] == GEOMETRY.dist
 
 
+@pytest.mark.parametrize("flavour", ["stream", "inline"])
+def test_cakes_come_back_with_both_axes(
+    tiled: EmbeddedTiled, tmp_path: Path, flavour: Flavour
+) -> None:
+    recipe = replace(RECIPE, npt_azim=8, unit="log10(q.m)_None", splitting="no")
+    session = Session(tiled, tmp_path, flavour=flavour, recipe=recipe)
+    session.take(session.describe())
+    session.stop()
+    run = session.reduced
+    session.close()
+    expected = Integrator.from_recipe(GEOMETRY, recipe, engine="scipy").integrate(FRAMES)
+    assert expected.azimuthal is not None
+    pattern = run.pattern(2)
+    assert np.array_equal(pattern.intensity, expected.intensity[2])
+    assert pattern.azimuthal is not None
+    assert np.array_equal(pattern.azimuthal, expected.azimuthal)
+    data = run.patterns
+    assert data["intensity"].dims == ("time", "chi", "log10_q_m")
+    assert np.array_equal(data["intensity"], expected.intensity)
+    assert np.array_equal(data.coords["chi"], expected.azimuthal)
+
+
 def test_the_run_tells_how_it_was_made(session: Session) -> None:
     session.take(session.describe(), FRAMES[:1])
     session.stop()

@@ -67,6 +67,12 @@ class IntegrationResult:
     azimuthal: FloatArray | None = None
     azimuthal_unit: str | None = None
 
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """Shape of one pattern, ``(npt,)`` or ``(npt_azim, npt)``."""
+        radial = self.radial.shape
+        return radial if self.azimuthal is None else (self.azimuthal.size, *radial)
+
     def map_sums(self, function: Callable[[FloatArray], FloatArray]) -> Self:
         """The same with each of the sums, and the count, changed by a function."""
         return replace(
