@@ -5,9 +5,9 @@ the rows in any order, and a row that comes again replaces what was there.
 
 In a file (`FileOutput`) everything can be replaced, the numbers of a frame included, so that a row
 always is of one frame; and a row costs its bytes, where an array inside of an event costs Tiled 2
-to 20 ms. Every batch is announced, so that nobody has to ask for it when a scan pauses; but only
-in the columns that one watches, for to tell a server of a column takes it 40 ms. Those for later,
-as the sums are for merging rows, are announced once, at the end.
+to 20 ms. Every batch is announced, so that nobody has to ask for it when a scan pauses; but to
+tell a server of a column takes it 40 ms. So the columns that one watches are announced with each
+batch, the numbers of the frames at the end, and the sums, for merging rows, are in the file alone.
 
 Inside of events (`EventOutput`) is for consumers that cannot follow a file: MongoDB behind
 databroker, live plots, a message bus to machines without the file system.
@@ -39,9 +39,14 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _HDF5 = "application/x-hdf5"
-# Tiled keeps the names "seq_num" and "time" to itself.
-_DATA_KEYS = {"seq_num": "raw_seq_num"}
 _LIVE = ("intensity", "sigma")
+# The columns of the file by their data keys; Tiled keeps the name "seq_num" to itself.
+_COLUMNS = {
+    "intensity": "intensity",
+    "sigma": "sigma",
+    "raw_seq_num": "seq_num",
+    "timestamp": "timestamp",
+}
 
 
 class Output(Protocol):
@@ -113,7 +118,11 @@ class FileOutput:
     def __init__(self, head: StreamHead, writer: AzintWriter, first: IntegrationResult) -> None:
         self._head = head
         self._writer = writer
-        self._columns = {_DATA_KEYS.get(key, key): c for key, c in writer.columns.items()}
+        self._columns = {
+            key: writer.columns[column]
+            for key, column in _COLUMNS.items()
+            if column in writer.columns
+        }
         dims = list(axes_of(first))
         self._descriptor = head.describe(
             {key: _column_key(head.source, c, dims) for key, c in self._columns.items()}

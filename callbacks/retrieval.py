@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,13 +135,14 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
     ) -> xarray.Dataset:
         """The patterns of a stream, with radial axis, times and numbers of the raw events.
 
+        The times and numbers are there when the run has stopped.
+
         Parameters
         ----------
         stream
             Which; ``"primary"``, or the first if there is none of that name.
         variables
-            Which columns; the sums (``"sum_signal"`` ...) are there when the run has stopped, and
-            so are the times and numbers.
+            Which columns.
         """
         import xarray
 
@@ -168,6 +170,27 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
                 **{key: value for key, value in configuration.items() if key not in axes},
             },
         )
+
+    def path(self, stream: str | None = None) -> Path:
+        """The NXazint1d file of a stream, which also holds the sums, with which rows can be merged.
+
+        Parameters
+        ----------
+        stream
+            Which; ``"primary"``, or the first if there is none of that name.
+
+        Raises
+        ------
+        KeyError
+            If the patterns are not in a file, but inside of events.
+        """
+        from tiled.utils import path_from_uri
+
+        column = self._columns(self._stream(stream), ("intensity",))["intensity"]
+        (source,) = column.include_data_sources().data_sources()
+        if source.mimetype != "application/x-hdf5":
+            raise KeyError(f"The patterns of run {self.start['uid']} are not in a file.")
+        return Path(path_from_uri(source.assets[0].data_uri))
 
     def documents(self, fill: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
         """The documents of the run, as `BlueskyRunV3.documents` gives them.
