@@ -34,29 +34,21 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
         self._axes_to_write: list[EventDescriptor] = []
 
     def flush(self) -> None:
-        """Write all rows that have come, and after the first ones what they are plotted against."""
-        first = not (self._sres_nodes or self._internal_tables)
-        for name, rows in self._internal_data_cache.items():
-            if rows:
-                self._write_internal_data(rows, desc_node=self._desc_nodes[name])
-                rows.clear()
-        while self._external_data_cache:
-            _, announced = self._external_data_cache.popitem()
-            self._write_external_data(announced)
-        while self._axes_to_write and not first:
-            self._write_axes(self._axes_to_write.pop())
+        """Write all rows that have come, and then, once, what they are plotted against."""
+        self._write_rows()
+        if self._sres_nodes or self._internal_tables:
+            while self._axes_to_write:
+                self._write_axes(self._axes_to_write.pop())
 
     def stream_datum(self, doc: StreamDatum) -> None:
-        """Take the announcement of rows; the first of a column do not wait, for they cost most."""
+        """Take the announcement of rows; the very first do not wait, for they take longest."""
         super().stream_datum(doc)
-        if doc["stream_resource"] not in self._sres_nodes:
-            self.flush()
+        if not self._sres_nodes:
+            self._write_rows()
 
     def stop(self, doc: RunStop) -> None:
         """Take the stop document, after the last rows."""
         self.flush()
-        for descriptor in self._axes_to_write:
-            self._write_axes(descriptor)
         super().stop(doc)
 
     def descriptor(self, doc: EventDescriptor) -> None:
@@ -68,6 +60,14 @@ class RunWriter(_RunWriter):  # type: ignore[misc]  # bluesky-tiled-plugins has 
         if doc["name"] not in self._desc_nodes:
             self._axes_to_write.append(doc)
         super().descriptor(doc)
+
+    def _write_rows(self) -> None:
+        for name, rows in self._internal_data_cache.items():
+            if rows:
+                self._write_internal_data(rows, desc_node=self._desc_nodes[name])
+                rows.clear()
+        for uid in list(self._external_data_cache):
+            self._write_external_data(self._external_data_cache.pop(uid))
 
     def _write_axes(self, descriptor: EventDescriptor) -> None:
         for name, axis in axes_of(descriptor).items():
