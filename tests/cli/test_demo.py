@@ -53,7 +53,7 @@ def test_real_frames_are_scanned_and_kept(tmp_path: Path, shared_data: Path) -> 
     )
     assert report["frames"] == len(images) == 2
     integrator = ba.Integrator(
-        ba.Geometry.from_poni(poni), 1000, unit="2th_deg", error_model="poisson"
+        ba.Geometry.from_poni(poni), 1000, unit="2th_deg", error_model="poisson", engine="opencl"
     )
     namespace: dict[str, Any] = {}
     exec(report["python"], namespace)  # the lines that it prints do what they say

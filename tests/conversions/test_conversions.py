@@ -206,7 +206,7 @@ def test_fit2d_agrees_with_pyfai(pyfai: ModuleType, geometry: ba.Geometry) -> No
     assert ours.center_y == pytest.approx(theirs["centerY"], rel=1e-8, abs=1e-6)
     assert ours.tilt == pytest.approx(theirs["tilt"], abs=1e-8)
     turned = ours.tilt_plane_rotation - theirs["tiltPlanRotation"]
-    assert abs(turned + 180) % 360 - 180 == pytest.approx(0, abs=1e-4)
+    assert abs(turned + 180) % 360 - 180 == pytest.approx(0, abs=1e-3)  # by arccos there
     # Back, pyFAI finds the same rotations: the tilt alone, and no more rotation about the beam.
     back = pyfai.integrator.azimuthal.AzimuthalIntegrator()
     back.setFit2D(**{key: theirs[key] for key in ("directDist", "centerX", "centerY", "tilt")},
