@@ -6,14 +6,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo session test lint types layers pytest format lock clean
+.PHONY: help demo session test lint types layers pytest conformance format lock clean
 
 help:
-	@echo "make demo     run a scan with live reduction and show what comes out"
-	@echo "make session  an IPython session with a simulated detector, reduced live"
-	@echo "make test     all checks: ruff, mypy, import-linter, pytest"
-	@echo "make format   format the code and mend what ruff can mend"
-	@echo "make lock     renew constraints.txt"
+	@echo "make demo         run a scan with live reduction and show what comes out"
+	@echo "make session      an IPython session with a simulated detector, reduced live"
+	@echo "make test         all checks: ruff, mypy, import-linter, pytest"
+	@echo "make conformance  renew CONFORMANCE.md: every feature beside pyFAI (some minutes)"
+	@echo "make format       format the code and mend what ruff can mend"
+	@echo "make lock         renew constraints.txt"
 
 demo: $(VENV)/.user
 	$(BIN)/bluesky-azint demo
@@ -35,6 +36,9 @@ layers: $(VENV)/.developer
 
 pytest: $(VENV)/.developer
 	$(BIN)/pytest
+
+conformance: $(VENV)/.developer
+	$(BIN)/python -m tests.conformance.report
 
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix
