@@ -75,7 +75,7 @@ def test_tiny_ranges_without_splitting(
     np.testing.assert_allclose(result.count[1:], expected["count"][1:])
 
 
-def medium(values: dict[str, Any], **options: Any) -> ba.IntegrationResult:
+def medium(values: dict[str, Any], npt: int = 12, **options: Any) -> ba.IntegrationResult:
     names = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
     geometry = ba.Geometry(
         detector=ba.Detector(values["pixel1"], values["pixel2"], tuple(values["shape"])),
@@ -83,7 +83,7 @@ def medium(values: dict[str, Any], **options: Any) -> ba.IntegrationResult:
     )
     integrator = ba.Integrator(
         geometry,
-        12,
+        npt,
         unit="q_nm^-1",
         mask=np.array(values["mask"]),
         dark=np.array(values["dark"]),
@@ -107,12 +107,8 @@ def test_medium(
     values = vectors["medium16x20"]
     expected = values["results"][f"1d {splitting} {method} {region}"]
     axis = np.array(expected["radial"])
-    if region == "open":
-        # The same axis: pyFAI's depends on the mask and on the method, ours does not.
-        step = axis[1] - axis[0]
-        ends = (axis[0] - step / 2) * (1 - 1e-12), (axis[-1] + step / 2) / (1 + 2**-23)
-    else:
-        ends = 5.0, 15.0
+    # Open, the same axis: pyFAI's depends on the mask and on the method, ours does not.
+    ends = ends_of(axis) if region == "open" else (5.0, 15.0)
     result = medium(
         values,
         splitting=splitting,
@@ -125,3 +121,54 @@ def test_medium(
     np.testing.assert_allclose(result.intensity[inner], expected["I"][inner], rtol=1e-6)
     assert result.sigma is not None
     np.testing.assert_allclose(result.sigma[inner], expected["sem"][inner], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("splitting", ["no", "bbox"])
+def test_medium_cake(vectors: dict[str, Any], engine: str, splitting: str, method: str) -> None:
+    values = vectors["medium16x20"]
+    expected = values["results"][f"2d {splitting} {method} open"]
+    radial, azimuthal = np.array(expected["radial"]), np.array(expected["azimuthal"])
+    result = medium(
+        values,
+        npt=radial.size,
+        npt_azim=azimuthal.size,
+        splitting=splitting,
+        engine=engine,
+        radial_range=ends_of(radial),
+        azimuth_range=ends_of(azimuthal),
+    )
+    np.testing.assert_allclose(result.radial, radial, rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(result.azimuthal), azimuthal, rtol=1e-8)
+    np.testing.assert_allclose(result.count, expected["count"], rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(result.intensity, expected["I"], rtol=2e-6)
+
+
+@pytest.mark.parametrize("splitting", ["no", "bbox"])
+def test_tiny_cake(vectors: dict[str, Any], engine: str, splitting: str) -> None:
+    result = ba.Integrator(
+        TINY,
+        2,
+        2,
+        unit="r_mm",
+        splitting=splitting,
+        radial_range=(1.3, 5),
+        azimuth_range=(30, 60),
+        correct_solid_angle=False,
+        engine=engine,
+    ).integrate(FRAME)
+    expected = vectors["tiny5x5_plain"][f"{splitting} csr 2d"]
+    np.testing.assert_allclose(result.radial, expected["radial"], rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(result.azimuthal), expected["azimuthal"], rtol=1e-12)
+    if splitting == "no":  # counted by hand: nothing below the range is in its first bins
+        np.testing.assert_array_equal(result.count, [[2, 3], [1, 1]])
+        np.testing.assert_allclose(result.intensity, np.array([[7.5, 46 / 3], [12, 18]]))
+    else:  # what overhangs is not piled up in the bins at the ends
+        assert (result.count < np.array(expected["count"])).all()
+
+
+def ends_of(centres: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """The range of a grid of pyFAI, a little wider at the lower end for rounding."""
+    step = centres[1] - centres[0]
+    lower = centres[0] - step / 2
+    return lower - 1e-12 * abs(lower), (centres[-1] + step / 2) / (1 + 2**-23)
