@@ -49,8 +49,9 @@ def test_real_frames_are_scanned_and_kept(tmp_path: Path, shared_data: Path) -> 
     poni = shared_data / "dioptas_ceo2_pilatus1m" / "published.poni"
     kept = tmp_path / "kept"
     report = demo(
-        tmp_path, "--images", *images, "--poni", str(poni), "--keep", str(kept), "--unit", "2th_deg"
+        tmp_path, "--images", *images, "--poni", str(poni), "--keep", "kept", "--unit", "2th_deg"
     )
+    assert report["data"] == str(kept)
     assert report["frames"] == len(images) == 2
     integrator = ba.Integrator(
         ba.Geometry.from_poni(poni), 1000, unit="2th_deg", error_model="poisson", engine="opencl"
@@ -80,6 +81,11 @@ def test_real_frames_are_scanned_and_kept(tmp_path: Path, shared_data: Path) -> 
         (["--points", "0"], 2, "--points is 0"),
         (["--images", "no.tif", "--poni", "no.poni"], 1, "no.tif"),
         (["--picture", "there.png"], 1, "--force"),
+        (["--picture", "new.docx"], 2, ".png"),
+        (["--picture", "no/new.png"], 1, "no folder"),
+        (["--npt", "0"], 2, "npt is 0"),
+        (["--unit", "q"], 2, "q_A^-1"),
+        (["--calibrant", "salt"], 2, "CeO2"),
     ],
 )
 def test_what_cannot_be_shown_is_told_at_once(
@@ -93,4 +99,6 @@ def test_what_cannot_be_shown_is_told_at_once(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.png").touch()
     assert main(["demo", *arguments]) == code
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told
+    assert "..." not in told  # nothing was started

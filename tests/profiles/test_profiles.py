@@ -49,7 +49,8 @@ def test_the_demo_session_just_works_and_ends(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-m", "bluesky_azint", "profiles", "start", "demo", "--", "-c", code],
-        env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")},
+        cwd=tmp_path,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "AZINT_DATA": "data"},
         capture_output=True,
         text=True,
         timeout=150,
@@ -57,4 +58,5 @@ def test_the_demo_session_just_works_and_ends(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all is well" in done.stdout
+    assert len(list((tmp_path / "data" / "reduced").glob("*.nxs"))) == 2
     assert "RE(bp.scan([det], motor, 0, 1, 11))" in done.stdout

@@ -31,11 +31,11 @@ at_session_end(session.close)
 data = Path(
     os.environ.get("AZINT_DATA")
     or session.enter_context(tempfile.TemporaryDirectory(prefix="azint-"))
-)
+).resolve()
 frames = data / "frames"
 frames.mkdir(parents=True, exist_ok=True)
 
-# A Tiled server in this process. A beamline has one: tiled.client.from_uri(...) or from_profile(...).
+# A Tiled server beside this session. A beamline has one: tiled.client.from_uri(...) or from_profile(...).
 tiled = session.enter_context(embedded_tiled(data))
 store = tiled.calibrations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -50,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         help="run a scan with live reduction, and read the patterns back from Tiled",
-        description="Starts a Tiled server in this process, stores a calibration, runs a scan of a "
+        description="Starts a Tiled server beside it, stores a calibration, runs a scan of a "
         "detector with automatic reduction, reads the patterns back by the uid of the raw run, and "
         "saves a picture.",
     )
@@ -84,10 +85,12 @@ def run(args: argparse.Namespace) -> int:
     from bluesky_azint.callbacks.server import embedded_tiled
 
     with ExitStack() as stack:
-        folder = args.keep or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="bluesky-azint-demo-"))
-        )
-        _say("Starting a Tiled server in this process")
+        # Absolute, for that is what documents tell.
+        folder = Path(
+            args.keep
+            or stack.enter_context(tempfile.TemporaryDirectory(prefix="bluesky-azint-demo-"))
+        ).resolve()
+        _say("Starting a Tiled server")
         tiled = stack.enter_context(embedded_tiled(folder))
         with _run_engine() as engine:
             raw_uid, geometry = _measure(args, points, engine, tiled, folder)
@@ -100,11 +103,11 @@ def run(args: argparse.Namespace) -> int:
             raw_uid=raw_uid,
             reduced_uid=reduced.start["uid"],
             picture=str(picture.resolve()),
-            data=str(folder.resolve()) if args.keep else None,
+            data=str(folder) if args.keep else None,
             server=tiled.uri if args.serve else None,
-            python=_retrieval(args, tiled, raw_uid),
+            python=_retrieval(args, tiled, folder, raw_uid),
         )
-        print(json.dumps(asdict(report), indent=1) if args.json else _describe(report))
+        print(json.dumps(asdict(report), indent=1) if args.json else _describe(report), flush=True)
         if args.serve:
             _serve(tiled)
     return 0
@@ -112,12 +115,32 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is started."""
+    from bluesky_azint.calibrants import calibrant
+    from bluesky_azint.reduction.recipe import Recipe
+
     if bool(args.images) != bool(args.poni):
         raise RecipeError("--images and --poni go together; give both, or neither.")
     if args.points is not None and args.points < 1:
         raise RecipeError(f"--points is {args.points}; a scan needs at least one.")
     if args.picture is not None and args.picture.exists() and not args.force:
         raise FormatError(f"{args.picture} is there already; use --force to write over it.")
+    _check_picture(args.picture or PICTURE)
+    Recipe(npt=args.npt, unit=args.unit)
+    if args.calibrant:
+        calibrant(args.calibrant)
+
+
+def _check_picture(picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    kinds = Figure().canvas.get_supported_filetypes()
+    if picture.suffix.removeprefix(".") not in kinds:
+        raise RecipeError(f"--picture {picture} must end in one of .{', .'.join(kinds)}.")
+    if not os.access(picture.parent, os.W_OK):
+        raise FormatError(
+            f"The picture cannot be written: there is no folder {picture.parent.resolve()}, or it "
+            "is read-only. Name another place with --picture."
+        )
 
 
 def _number_of_frames(images: Sequence[str] | None) -> int:
@@ -314,12 +337,12 @@ def _ring_positions(calibrant_name: str, geometry: Geometry, unit_name: str) -> 
     return positions
 
 
-def _retrieval(args: argparse.Namespace, tiled: EmbeddedTiled, raw_uid: str) -> str:
+def _retrieval(args: argparse.Namespace, tiled: EmbeddedTiled, folder: Path, raw_uid: str) -> str:
     """Three lines of Python that get a pattern back."""
     if args.keep and not args.serve:
         return (
             "from bluesky_azint.callbacks import embedded_tiled, reduced_runs\n"
-            f'with embedded_tiled("{args.keep.resolve()}") as tiled:\n'
+            f'with embedded_tiled("{folder}") as tiled:\n'
             f'    pattern = reduced_runs(tiled.reduced, "{raw_uid}")[0].pattern(0)'
         )
     return (
@@ -331,6 +354,7 @@ def _retrieval(args: argparse.Namespace, tiled: EmbeddedTiled, raw_uid: str) -> 
 
 def _describe(report: Report) -> str:
     gone = "gone with the server; --keep DIR keeps it, --serve keeps the server up"
+    condition = "" if report.data or report.server else ", with --keep or --serve"
     return "\n".join(
         [
             f"{report.frames} frames were reduced while they were measured.",
@@ -340,7 +364,7 @@ def _describe(report: Report) -> str:
             f"  data         {report.data or gone}",
             f"  server       {report.server or 'stopped'}",
             "",
-            "A pattern back by the uid of the raw run:",
+            f"A pattern back by the uid of the raw run{condition}:",
             "",
             *(f"    {line}" for line in report.python.splitlines()),
         ]

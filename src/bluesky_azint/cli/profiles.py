@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "destination",
         nargs="?",
         type=Path,
-        help="new folder; without it, the place where `ipython --profile=NAME` finds it",
+        help="new folder; without it, the place where `ipython --profile=azint_NAME` finds it",
     )
     copy.add_argument("--force", action="store_true", help="write over scripts that are there")
     copy.set_defaults(run=run_copy)

@@ -1,0 +1,44 @@
+"""What the README shows does what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import bluesky.plans as bp
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from ophyd.sim import SynAxis, SynSignal
+
+import bluesky_azint as ba
+from bluesky_azint.callbacks import EmbeddedTiled
+
+README = Path(__file__).parents[2] / "README.md"
+GEOMETRY = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, shape=(50, 60)), dist=0.1, wavelength=1e-10)
+
+
+@pytest.fixture
+def snippets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pieces of Python in the README, in a folder with a my.poni."""
+    monkeypatch.chdir(tmp_path)
+    GEOMETRY.to_poni(tmp_path / "my.poni")
+    text = README.read_text(encoding="utf-8").replace('"/data/', f'"{tmp_path}/')
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_pieces_of_the_readme_work_one_after_the_other(
+    snippets: list[str], run_engine: RunEngine, tiled: EmbeddedTiled
+) -> None:
+    frame = np.random.default_rng(0).poisson(100.0, (50, 60)).astype(np.uint16)
+    names: dict[str, Any] = {"frame": frame, "RE": run_engine, "tiled_client": tiled.client}
+    a_frame, a_beamline, the_patterns = snippets
+    exec(a_frame, names)
+    exec(a_beamline, names)
+    det = SynSignal(name="det", func=lambda: frame)
+    det.trigger()
+    (names["raw_uid"],) = run_engine(bp.scan([det], SynAxis(name="motor"), 0, 1, 4)).run_start_uids
+    names["live"].close()
+    exec(the_patterns, names)
+    pattern = names["run"].pattern(3)
+    np.testing.assert_array_equal(pattern.intensity, names["result"].intensity)
+    np.testing.assert_array_equal(pattern.sigma, names["result"].sigma)
