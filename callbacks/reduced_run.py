@@ -98,6 +98,7 @@ class ReducedRun:
         reasons = [sentence for sentence in closed if sentence]
         if reasons or (self.troubles.sentences and not counts):
             reasons += self.troubles.sentences
+        incomplete = bool(reasons) or raw_stop is None
         exit_status: ExitStatus = "fail" if reasons else "success"
         if raw_stop is None:
             exit_status = "fail"
@@ -108,7 +109,7 @@ class ReducedRun:
             reasons.insert(0, f"The raw run ended with {exit_status!r}: {why}")
         reason = " ".join(reasons)
         self._emit("stop", self._run.compose_stop(exit_status=exit_status, reason=reason))
-        if exit_status == "fail":
+        if incomplete:
             logger.error(
                 "%r of run %s is not reduced completely: %s",
                 self._data_key,

@@ -108,7 +108,8 @@ class Reducer(DocumentRouter):
             )
         self._settings = Settings(
             recipe=recipe,
-            directory=None if directory is None else Path(directory),
+            # Absolute: a session may change folders.
+            directory=None if directory is None else Path(directory).absolute(),
             store=store,
             default=default,
             engine=engine,

@@ -19,7 +19,7 @@ from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 from event_model import RunRouter
 
 from bluesky_azint.callbacks.backup import append_documents, read_documents
-from bluesky_azint.callbacks.spill import Document
+from bluesky_azint.callbacks.spill import Document, Spill, memory_of
 from bluesky_azint.callbacks.tiled_runs import RunWriter
 from bluesky_azint.callbacks.worker import BackgroundCallback
 from bluesky_azint.errors import FormatError, StoreError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tiled.client.container import Container
 
 logger = logging.getLogger(__name__)
+
+_KEPT_BYTES = 64 * 2**20  # of the documents of a run, in memory; the others are kept on disk
 
 
 class TiledSink:
@@ -56,7 +58,7 @@ class TiledSink:
         flush_seconds: float = 0.5,
     ) -> None:
         self._client = client.include_data_sources()  # asks the server
-        self._backup_directory = Path(backup_directory)
+        self._backup_directory = Path(backup_directory).absolute()  # the session may change folders
         self._flush_seconds = flush_seconds
         self._runs: dict[str, _RunSink] = {}
         self._router = RunRouter([self._begin])
@@ -88,6 +90,9 @@ class TiledSink:
         self._ended.set()
         self._clock.join()
         self._write_rows()
+        with self._lock:
+            for run in self._runs.values():
+                run.close()
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +103,8 @@ class TiledSink:
     def _take(self, name: str, doc: Document) -> None:
         with self._lock:
             self._router(name, dict(doc))
-            if name == "stop":
-                self._runs.pop(doc["run_start"], None)
+            if name == "stop" and (run := self._runs.pop(doc["run_start"], None)):
+                run.close()
 
     def _tick(self) -> None:
         while not self._ended.wait(self._flush_seconds):
@@ -124,14 +129,15 @@ class _RunSink:
         self._where = f"run {uid} to {client.uri}"
         self._backup = backup
         self._failed = False
-        self._documents: list[
-            tuple[str, Document]
-        ] = []  # as long as they may be needed for a backup
+        # As long as they may be needed for a backup; frames inside of events may be many.
+        self._documents: list[tuple[str, Document | Path]] = []
+        self._held = 0
+        self._spill = Spill()
         self._write, self._flush = _writer(client)
 
     def __call__(self, name: str, doc: Document) -> None:
         """Take a document; never raises."""
-        self._documents.append((name, doc))
+        self._documents.append((name, self._kept(doc)))
         if not self._failed:
             self._attempt(lambda: self._write(name, doc))
         if self._failed:
@@ -143,6 +149,21 @@ class _RunSink:
             self._attempt(self._flush)
             if self._failed:
                 self._back_up()
+
+    def close(self) -> None:
+        """Forget the documents; nothing more will come."""
+        self._documents.clear()
+        self._spill.close()
+
+    def _kept(self, doc: Document) -> Document | Path:
+        memory = memory_of(doc)
+        if self._held + memory > _KEPT_BYTES:
+            try:
+                return self._spill.write(doc)
+            except Exception:
+                logger.exception("A document of %s finds no place on disk.", self._where)
+        self._held += memory
+        return doc
 
     def _attempt(self, action: Callable[[], object]) -> None:
         try:
@@ -158,9 +179,15 @@ class _RunSink:
             )
 
     def _back_up(self) -> None:
-        documents, self._documents = self._documents, []
+        documents, self._documents, self._held = self._documents, [], 0
         try:
-            append_documents(self._backup, documents)
+            append_documents(
+                self._backup,
+                (
+                    (name, self._spill.take(doc) if isinstance(doc, Path) else doc)
+                    for name, doc in documents
+                ),
+            )
         except Exception:
             kinds = ", ".join(name for name, _ in documents)
             logger.exception("Lost of %s: %s.", self._where, kinds)

@@ -36,7 +36,8 @@ def test_the_pieces_of_the_readme_work_one_after_the_other(
     exec(a_beamline, names)
     det = SynSignal(name="det", func=lambda: frame)
     det.trigger()
-    (names["raw_uid"],) = run_engine(bp.scan([det], SynAxis(name="motor"), 0, 1, 4)).run_start_uids
+    result: Any = run_engine(bp.scan([det], SynAxis(name="motor"), 0, 1, 4))
+    (names["raw_uid"],) = result.run_start_uids
     names["live"].close()
     exec(the_patterns, names)
     pattern = names["run"].pattern(3)

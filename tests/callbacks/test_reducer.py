@@ -530,7 +530,7 @@ def test_what_cannot_be_computed_fails_the_run_alone(
 
 @pytest.mark.parametrize("exit_status", ["abort", "fail"])
 def test_an_aborted_run_keeps_what_came(
-    reducer: Reducer, emitted: Emitted, exit_status: str
+    reducer: Reducer, emitted: Emitted, exit_status: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     raw = RawRun(reducer)
     raw.describe()(FRAMES[0])
@@ -539,6 +539,7 @@ def test_an_aborted_run_keeps_what_came(
     assert stop["exit_status"] == exit_status
     assert "No beam." in stop["reason"]
     assert np.array_equal(emitted.column("intensity"), integrate(FRAMES[:1]))
+    assert not caplog.text  # all there was is reduced
 
 
 def test_runs_may_be_interleaved_and_do_not_touch_each_other(
@@ -652,6 +653,22 @@ def test_a_disk_that_fails_for_a_moment_costs_that_row(
     assert np.isnan(emitted.column("intensity")[1]).all()
     assert "1 of 3 (2)" in emitted.one("stop")["reason"]
     assert "No space left on device" in emitted.one("stop")["reason"]
+
+
+def test_a_session_may_change_folders(
+    make_reducer: Callable[..., Reducer],
+    emitted: Emitted,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = RawRun(make_reducer(directory="reduced"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    raw.describe()(FRAMES[0])
+    raw.stop()
+    assert len(list((tmp_path / "reduced").glob("*.nxs"))) == 1
+    assert np.array_equal(emitted.column("intensity"), integrate(FRAMES[:1]))
 
 
 def test_subscribed_in_the_middle_of_a_run(

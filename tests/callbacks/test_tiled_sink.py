@@ -291,6 +291,35 @@ def test_frames_inside_of_events_are_in_the_backup(
     assert kept["event_page"]["data"]["image"] == [frame.tolist()]
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_documents_for_a_backup_take_little_memory(
+    runs: Any, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    monkeypatch.setattr("bluesky_azint.callbacks.tiled_sink._KEPT_BYTES", 1000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with TiledSink(runs, backup_directory="backup") as sink:
+        monkeypatch.chdir("temporary")  # the backup stays where it was meant to be
+        run = Patterns(sink, tmp_path / "patterns.h5")
+        for _ in range(5):
+            run.row()
+        assert sink.flush(30)
+        assert len(list((tmp_path / "temporary").rglob("*.pickle"))) >= 5
+        line.cut = lost
+        run.stop()
+    assert not list((tmp_path / "temporary").iterdir())
+    backups = list((tmp_path / "backup").glob("*"))
+    assert [path.stem for path in backups] == [run.uid] * lost
+    for path in backups:
+        kinds = [name for name, _ in read_documents(path)]
+        assert kinds == [
+            *("start", "descriptor", "stream_resource"),
+            *("stream_datum", "event_page") * 5,
+            "stop",
+        ]
+
+
 def test_a_backup_that_cannot_be_written_is_told(
     runs: Any, line: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

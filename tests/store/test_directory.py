@@ -48,6 +48,16 @@ def test_what_stands_in_the_folder(store: DirectoryStore, make_record: Make) -> 
     )
 
 
+def test_a_session_may_change_folders(
+    make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = DirectoryStore("calibrations")
+    store.save(record := make_record())
+    monkeypatch.chdir("calibrations")
+    assert store.get(record.uid) == record
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe"])
 def test_a_damaged_record_is_never_passed_over(
     store: DirectoryStore, make_record: Make, content: bytes

@@ -62,7 +62,7 @@ class DirectoryStore:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # a session may change folders
 
     def __repr__(self) -> str:
         return f"DirectoryStore({str(self.path)!r})"
