@@ -72,8 +72,8 @@ def copy_profile(name: str, destination: Path, *, force: bool = False) -> Path:
 def at_session_end(close: Callable[[], object]) -> None:
     """Call something when the session ends.
 
-    `atexit` would be too late: before its turn the interpreter waits for all threads to end, and
-    that of a Tiled server in this process ends only when it is told to.
+    `atexit` would be late: before its turn the interpreter waits for all threads to end, and from
+    Python 3.12 on none can be started then.
 
     Parameters
     ----------
