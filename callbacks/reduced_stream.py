@@ -7,6 +7,7 @@ output as long as they are reduced alike. When the geometry changes in the middl
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from bluesky_azint.callbacks.troubles import Troubles
 from bluesky_azint.errors import GeometryError
 from bluesky_azint.reduction.integrator import Integrator
 from bluesky_azint.reduction.result import IntegrationResult
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,7 @@ class ReducedStream:
         self._segment_of: dict[str, _Segment] = {}  # by descriptor
         self._outputs: list[Output] = []
         self._coverage = Coverage()
+        self._told_of_empty = False
 
     def describe(self, descriptor: str, reduction: Reduction | None) -> None:
         """Take a descriptor, by its uid, and how its frames are reduced; None if they are not."""
@@ -101,6 +105,8 @@ class ReducedStream:
         with self._troubles.noted():
             result = segment.reduction.integrator.integrate(batch.frames)
         done = result is not None
+        if result is not None:
+            self._tell_of_empty(result, batch)
         result = result or _no_result(segment.reduction.integrator, len(batch.frames))
         if result is None:
             return
@@ -109,6 +115,18 @@ class ReducedStream:
             self._write(segment, segment.reduction, batch, result)
             written = True
         self._coverage.mark(batch.indices, batch.seq_nums, done=done and written)
+
+    def _tell_of_empty(self, result: IntegrationResult, batch: FrameBatch) -> None:
+        """Warn, once, of patterns that are zero because no pixel is in them."""
+        empty = ~result.count.any(axis=tuple(range(1, result.count.ndim)))
+        if empty.any() and not self._told_of_empty:
+            self._told_of_empty = True
+            logger.warning(
+                "Event %d of the stream %r has no usable pixel: all are masked, bad, or outside the "
+                "range. Its pattern holds zeros, as will those of others like it.",
+                batch.seq_nums[empty][0],
+                self.name,
+            )
 
     def close(self, events: int | None) -> str | None:
         """No more frames will come.
@@ -160,13 +178,16 @@ class ReducedStream:
 def _no_result(integrator: Integrator, frames: int) -> IntegrationResult | None:
     """Patterns for frames that could not be reduced; None if not even the bins are known."""
     try:
-        radial = integrator.radial
+        radial, azimuthal = integrator.radial, integrator.azimuthal
     except GeometryError:
         return None
-    nothing = np.zeros_like(radial)
+    nothing = np.zeros(radial.size if azimuthal is None else (azimuthal.size, radial.size))
     recipe = integrator.recipe
     like = IntegrationResult(
         radial=radial,
+        azimuthal=azimuthal,
+        azimuthal_unit=None if azimuthal is None else recipe.azimuthal_unit,
+        error_model=recipe.error_model,
         sum_signal=nothing,
         sum_variance=None if recipe.error_model is None else nothing,
         sum_normalization=nothing,

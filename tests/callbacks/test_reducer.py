@@ -448,6 +448,34 @@ def test_a_frame_that_cannot_be_reduced_leaves_a_row_of_nan(
     assert len(told) == 2  # when it happened, and in the end
 
 
+def test_a_cake_that_cannot_be_made_leaves_a_row_of_nan(
+    make_reducer: Callable[..., Reducer], emitted: Emitted
+) -> None:
+    raw = RawRun(make_reducer(recipe=replace(RECIPE, npt_azim=5)))
+    take = raw.describe()
+    for frame in (FRAMES[0], FRAMES[1, 1:]):
+        take(frame)
+    raw.stop()
+    intensity = emitted.column("intensity")
+    assert intensity.shape == (2, 5, RECIPE.npt)
+    assert np.isfinite(intensity[0]).all()
+    assert np.isnan(intensity[1]).all()
+
+
+def test_frames_without_a_usable_pixel_are_told_once(
+    reducer: Reducer, emitted: Emitted, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = RawRun(reducer)
+    take = raw.describe()
+    for frame in (FRAMES[0], np.full_like(FRAMES[1], 65535), np.full_like(FRAMES[1], 65535)):
+        take(frame)
+    raw.stop()
+    told = [record.message for record in caplog.records if "no usable pixel" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith("Event 2 of the stream 'primary'")
+    assert (emitted.in_file("/entry/sums/count")[1:] == 0).all()
+
+
 def test_a_frame_that_fails_when_it_is_taken_again_is_missing(
     reducer: Reducer, emitted: Emitted
 ) -> None:

@@ -318,6 +318,13 @@ def test_maps_of_another_shape_are_refused(small: ba.Geometry, name: str) -> Non
         ba.Integrator(small, 10, **maps)
 
 
+def test_a_map_of_another_shape_is_told_of_though_the_detector_has_none(small: ba.Geometry) -> None:
+    geometry = dataclasses.replace(small, detector=ba.Detector(1e-3, 0.9e-3))
+    integrator = ba.Integrator(geometry, 10, mask=np.ones((3, 4)))
+    with pytest.raises(FrameError, match=r"mask has the shape \(3, 4\), .* \(60, 80\)"):
+        integrator.integrate(np.ones((60, 80)))
+
+
 def test_impossible_requests_are_refused(small: ba.Geometry) -> None:
     with pytest.raises(EngineError, match="'cython'"):
         ba.Integrator(small, engine="cython")

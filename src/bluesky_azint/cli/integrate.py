@@ -318,4 +318,6 @@ def _report(args: argparse.Namespace, output: _Output, failed: dict[str, str]) -
     if args.json:
         print(json.dumps({"written": [str(path) for path in output.written], "failed": failed}))
     elif not args.quiet and output.folder is not None:
-        print(f"{len(output.written)} files written to {output.folder}", file=sys.stderr)
+        number = len(output.written)
+        files = "file" if number == 1 else "files"
+        print(f"{number} {files} written to {output.folder}", file=sys.stderr)

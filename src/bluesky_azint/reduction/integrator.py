@@ -127,9 +127,8 @@ class Integrator:
         self._frames_seen = 0
         self._around: dict[tuple[int, Range | None], Integrator] = {}
         self.geometry = geometry
-        shape = geometry.detector.shape or self._maps.shape
-        if shape is not None:
-            plan = self._prepare(shape)
+        if geometry.detector.shape is not None:
+            plan = self._prepare(geometry.detector.shape)
             if engine not in ("auto", "histogram"):
                 self._table_reducer(plan)
 
@@ -165,12 +164,28 @@ class Integrator:
         GeometryError
             If the detector has no shape and no frame has shown it yet.
         """
+        return self._known_plan.grid.radial.centres
+
+    @property
+    def azimuthal(self) -> FloatArray | None:
+        """Centres of the azimuthal bins, ``(npt_azim,)``; None for patterns in one dimension.
+
+        Raises
+        ------
+        GeometryError
+            If the detector has no shape and no frame has shown it yet.
+        """
+        grid = self._known_plan.grid
+        return grid.azimuthal.centres if grid.two_dimensional else None
+
+    @property
+    def _known_plan(self) -> Plan:
         if self._plan is None:
             raise GeometryError(
                 f"The detector {self.geometry.detector.name!r} has no shape, so that the bins are "
                 "not known before the first frame; integrate one, or give the detector a shape."
             )
-        return self._plan.grid.radial.centres
+        return self._plan
 
     def integrate(
         self,
@@ -404,10 +419,6 @@ class Integrator:
 
     def _prepare(self, shape: tuple[int, ...]) -> Plan:
         """Compute all but the table, for a detector of that shape."""
-        if len(shape) != 2:
-            raise FrameError(
-                f"The mask, dark or flat has the shape {shape}; it must be (rows, columns)."
-            )
         detector = replace(self.geometry.detector, shape=(shape[0], shape[1]))
         self.geometry = replace(self.geometry, detector=detector)
         self._plan = make_plan(self.geometry, self.recipe, self._maps)
@@ -445,7 +456,7 @@ class Integrator:
 
         return IntegrationResult(
             radial=grid.radial.centres,
-            azimuthal=grid.azimuthal.centres if grid.two_dimensional else None,
+            azimuthal=self.azimuthal,
             sum_signal=column("signal"),
             sum_variance=None if error_model is None else column("variance"),
             sum_normalization=column("normalization"),

@@ -39,11 +39,6 @@ class PixelMaps:
     dark_variance: ArrayLike | None = None
     flat: ArrayLike | None = None
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """Shape of the first map there is."""
-        return next((np.shape(values) for values in self._given().values()), None)
-
     def check(self, geometry: Geometry) -> None:
         """Refuse maps of another shape than the detector.
 
