@@ -42,4 +42,4 @@ def test_the_pieces_of_the_readme_work_one_after_the_other(
     exec(the_patterns, names)
     pattern = names["run"].pattern(3)
     np.testing.assert_allclose(pattern.intensity, names["result"].intensity, rtol=1e-6)
-    np.testing.assert_array_equal(pattern.sigma, names["result"].sigma)
+    np.testing.assert_allclose(pattern.sigma, names["result"].sigma, rtol=1e-6)
