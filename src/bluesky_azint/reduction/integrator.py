@@ -125,7 +125,7 @@ class Integrator:
         self._plan: Plan | None = None
         self._table: TableReducer | None = None
         self._frames_seen = 0
-        self._around: dict[tuple[int, Range | None], Integrator] = {}
+        self._around: dict[Recipe, Integrator] = {}
         self.geometry = geometry
         if geometry.detector.shape is not None:
             plan = self._prepare(geometry.detector.shape)
@@ -270,7 +270,7 @@ class Integrator:
         frames: ArrayLike,
         normalization_factor: float | ArrayLike = 1.0,
         *,
-        percentile: float | tuple[float, float] = 50.0,
+        percentile: float | Sequence[float] = 50.0,
         variance: ArrayLike | None = None,
     ) -> IntegrationResult:
         """Reduce frames to the median of each bin, or to the mean between two quantiles.
@@ -289,7 +289,10 @@ class Integrator:
         RecipeError
             If the percentiles are out of range or order.
         """
-        low, high = percentile if isinstance(percentile, tuple) else (percentile, percentile)
+        try:
+            low, high = np.broadcast_to(np.asarray(percentile, dtype=np.float64), 2).tolist()
+        except (TypeError, ValueError):
+            low = high = np.nan
         if not 0 <= low <= high <= 100:
             raise RecipeError(
                 f"percentile is {percentile}; it must be one number from 0 to 100, or two in order."
@@ -322,18 +325,14 @@ class Integrator:
         -------
         A result along ``azimuthal``, of shape ``(npt_azim,)``.
         """
-        key = (npt_azim, radial_range)
-        if key not in self._around:
-            recipe = replace(
-                self.recipe,
-                npt=1,
-                npt_azim=npt_azim,
-                radial_range=radial_range or self.recipe.radial_range,
-            )
-            self._around[key] = type(self).from_recipe(
+        recipe = replace(self.recipe, npt=1, npt_azim=npt_azim)
+        if radial_range is not None:
+            recipe = replace(recipe, radial_range=radial_range)
+        if recipe not in self._around:
+            self._around[recipe] = type(self).from_recipe(
                 self.geometry, recipe, **vars(self._maps), engine=self._engine
             )
-        rings = self._around[key].integrate(frames, normalization_factor, variance=variance)
+        rings = self._around[recipe].integrate(frames, normalization_factor, variance=variance)
         return project(rings, "azimuthal")
 
     def back_project(self, intensity: ArrayLike, normalization_factor: float = 1.0) -> FloatArray:
@@ -361,7 +360,7 @@ class Integrator:
         return back_project(plan, pattern, normalization_factor)
 
     def separate(
-        self, frame: ArrayLike, *, percentile: float | tuple[float, float] = 50.0
+        self, frame: ArrayLike, *, percentile: float | Sequence[float] = 50.0
     ) -> tuple[FloatArray, FloatArray]:
         """Take a frame apart into Bragg peaks and the smooth rest, which add up to it.
 
@@ -378,6 +377,10 @@ class Integrator:
         -------
         The Bragg part and the amorphous part, without the dark; both 0 in bad and masked pixels.
         """
+        if np.ndim(frame) != 2:
+            raise FrameError(
+                f"The frame has the shape {np.shape(frame)}; give one frame, (rows, columns)."
+            )
         stack, plan = self._checked(frame)
         flat = as_flat(stack[0])
         smooth = self.back_project(self.medfilt(stack[0], percentile=percentile).intensity)

@@ -104,6 +104,10 @@ def sigma_clip(
     :math:`t = \max(threshold, \sqrt{2 \ln(n/\sqrt{2\pi})})` for :math:`n` pixels in the bin
     (Chauvenet's criterion, as in pyFAI), until none is, or `max_iterations` times.
 
+    No values are farther than their standard deviation from mean to median. Where counts or a
+    given variance tell the deviation, and these two are, outliers have carried the mean away: the
+    median stands for it, lest the mean of the outliers clips all the others.
+
     Parameters
     ----------
     entries
@@ -117,6 +121,7 @@ def sigma_clip(
     """
     kept = np.ones(entries.bins.size, dtype=bool)
     intensity = entries.signal / entries.weight
+    order = np.lexsort((intensity, entries.bins))
     clipping = "azimuthal" if error_model == "hybrid" else error_model
     for _ in range(max_iterations):
         variance = _variances(entries, kept, clipping)
@@ -125,8 +130,12 @@ def sigma_clip(
         spread = np.sqrt(
             _ratio(entries.sum(entries.share**2 * variance, kept), sums.normalization2)
         )
+        centre = mean
+        if clipping != "azimuthal":
+            median = _medians(entries, intensity, order[kept[order]])
+            centre = np.where(np.abs(mean - median) > spread, median, mean)
         limit = spread * np.maximum(threshold, _chauvenet(sums.count))
-        near = np.abs(intensity - mean[entries.bins]) <= limit[entries.bins]
+        near = np.abs(intensity - centre[entries.bins]) <= limit[entries.bins]
         if (near | ~kept).all():
             break
         kept &= near
@@ -163,6 +172,17 @@ def quantile_mean(entries: BinEntries, low: float, high: float, error_model: str
     kept[order] = (stop >= low - margin) & (start <= high + margin)
     variance = None if error_model is None else _variances(entries, kept, error_model)
     return entries.sums(kept, variance)
+
+
+def _medians(entries: BinEntries, intensity: FloatArray, order: NDArray[np.int64]) -> FloatArray:
+    """Median of each bin, 0 of an empty one: of the entries of `order`, sorted in their bins."""
+    number = np.bincount(entries.bins[order], minlength=entries.n_bins)
+    first = np.cumsum(number) - number
+    filled = number > 0
+    low, high = first + np.maximum(number - 1, 0) // 2, first + number // 2
+    medians = np.zeros(entries.n_bins)
+    medians[filled] = 0.5 * (intensity[order[low[filled]]] + intensity[order[high[filled]]])
+    return medians
 
 
 def _variances(entries: BinEntries, kept: Kept, error_model: str) -> FloatArray:
