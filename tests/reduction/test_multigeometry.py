@@ -217,6 +217,16 @@ def test_the_spread_between_frames_is_spread() -> None:
     np.testing.assert_allclose(result.std[filled], 2.0, rtol=1e-12)
 
 
+def test_the_common_range_is_in_the_azimuthal_unit() -> None:
+    recipe = replace(RECIPE, unit="qip_nm^-1", azimuthal_unit="qoop_nm^-1", npt_azim=20)
+    geometries = [exposure.geometry for exposure in exposures()]
+    alone = [Integrator.from_recipe(each, recipe).integrate(np.ones(SHAPE)) for each in geometries]
+    common = with_common_ranges(geometries, recipe).azimuth_range
+    assert common is not None
+    ends = [result.azimuthal[[0, -1]] for result in alone if result.azimuthal is not None]
+    assert common[0] < min(low for low, _ in ends) < max(high for _, high in ends) < common[1] < 80
+
+
 def test_what_cannot_be_integrated_together() -> None:
     with pytest.raises(RecipeError, match="no geometry"):
         integrate_together([], RECIPE)

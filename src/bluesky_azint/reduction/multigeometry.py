@@ -138,6 +138,7 @@ def with_common_ranges(geometries: Sequence[Geometry], recipe: Recipe) -> Recipe
             recipe.radial_range,
             npt_azim=recipe.npt_azim,
             azimuth_range=recipe.azimuth_range,
+            azimuthal_unit=unit(recipe.azimuthal_unit),
         )
         for geometry in geometries
     ]
