@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bluesky_azint.errors import RecipeError
@@ -18,6 +19,14 @@ def test_a_recipe_survives_json() -> None:
     assert again == RECIPE
     assert again.hash == RECIPE.hash
     assert again.radial_range == (1.0, 30.0)
+
+
+def test_numbers_of_any_kind_make_one_recipe() -> None:
+    recipe = Recipe(polarization_factor=1, dummy=-1)
+    values: dict[str, Any] = {"polarization_factor": np.float32(1), "dummy": np.int16(-1)}
+    again = Recipe(**values)
+    assert again.hash == recipe.hash
+    assert Recipe(polarization_factor=1.0, dummy=-1.0).hash == recipe.hash
 
 
 def test_the_hash_is_the_same_on_every_machine() -> None:
@@ -40,7 +49,12 @@ def test_the_hash_is_the_same_on_every_machine() -> None:
         ({"azimuth_range": (0, float("inf"))}, "azimuth_range"),
         ({"polarization_factor": 2}, "polarization_factor is 2"),
         ({"correct_solid_angle": 2}, "correct_solid_angle is 2"),
+        ({"polarization_factor": "strong"}, "polarization_factor is 'strong'"),
+        ({"polarization_offset": float("nan")}, "polarization_offset is nan"),
+        ({"sensor_transmission": "0.5"}, "sensor_transmission is '0.5'"),
+        ({"dummy": float("nan")}, "dummy is nan"),
         ({"delta_dummy": 2}, "delta_dummy"),
+        ({"dummy": -1, "delta_dummy": -2}, "must not be negative"),
         ({"bins": 2}, "no entry 'bins'"),
     ],
 )

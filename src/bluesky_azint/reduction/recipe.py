@@ -15,6 +15,11 @@ from bluesky_azint.units import unit
 
 Range = tuple[float, float]
 
+_NUMBERS = (
+    *("polarization_factor", "polarization_offset", "sensor_transmission"),
+    *("dummy", "delta_dummy"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -89,6 +94,9 @@ class Recipe:
         _one_of("splitting", self.splitting, SPLITTINGS)
         if self.error_model is not None:
             _one_of("error_model", self.error_model, ERROR_MODELS)
+        for name in _NUMBERS:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.polarization_factor is not None and not -1 <= self.polarization_factor <= 1:
             raise RecipeError(
                 f"polarization_factor is {self.polarization_factor}; it must lie between -1 "
@@ -106,6 +114,8 @@ class Recipe:
             raise RecipeError(
                 f"delta_dummy is {self.delta_dummy} but dummy is None; give both, or neither."
             )
+        if self.delta_dummy is not None and self.delta_dummy < 0:
+            raise RecipeError(f"delta_dummy is {self.delta_dummy}; it must not be negative.")
 
     @property
     def hash(self) -> str:
@@ -141,6 +151,12 @@ def _whole_number(name: str, value: object) -> int:
     if not isinstance(value, numbers.Integral) or value < 1:
         raise RecipeError(f"{name} is {value!r}; it must be a whole number of at least 1.")
     return int(value)
+
+
+def _number(name: str, value: object) -> float:
+    if not isinstance(value, numbers.Real) or not abs(float(value)) < float("inf"):
+        raise RecipeError(f"{name} is {value!r}; it must be a finite number.")
+    return float(value)
 
 
 def _range(name: str, value: object) -> Range:
