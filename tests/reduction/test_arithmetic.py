@@ -147,6 +147,9 @@ def test_results_that_do_not_fit_are_refused(small: ba.Geometry) -> None:
         subtract(one, ba.Integrator(small, 40, unit="2th_deg").integrate(FRAMES[0]))
     with pytest.raises(RecipeError, match="has errors"):
         merge([one, integrator(small, None).integrate(FRAMES[0])])
+    with pytest.raises(RecipeError, match="poisson and azimuthal"):
+        merge([one, integrator(small, "azimuthal").integrate(FRAMES[0])])
+    assert rebin(one, 2.0).radial.size == one.radial.size // 2  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="nothing to merge"):
         merge([])
     with pytest.raises(RecipeError, match="only a stack"):

@@ -27,13 +27,18 @@ def merge(results: Sequence[IntegrationResult]) -> IntegrationResult:
     Raises
     ------
     RecipeError
-        If there is none, or their grids differ, or some have errors and others not.
+        If there is none, or their grids differ, or they have not all the same error model.
     """
     if not results:
         raise RecipeError("There is nothing to merge; give at least one result.")
     first = results[0]
     for other in results[1:]:
         _check_grids(first, other)
+        if other.error_model != first.error_model:
+            raise RecipeError(
+                f"The errors are of the models {first.error_model} and {other.error_model}, which "
+                "have no sum; integrate all with one error model."
+            )
     variances = [result.sum_variance for result in results if result.sum_variance is not None]
     squares = [result.sum_count2 for result in results if result.sum_count2 is not None]
     merged = replace(
@@ -123,10 +128,11 @@ def rebin(result: IntegrationResult, factor: int) -> IntegrationResult:
         If the factor is no whole number of at least 1, or there are fewer bins than that.
     """
     npt = result.radial.size
-    if factor < 1 or factor != int(factor) or factor > npt:
+    if factor != int(factor) or not 1 <= factor <= npt:
         raise RecipeError(
             f"{npt} bins cannot be taken {factor} at a time; give a whole number from 1 to {npt}."
         )
+    factor = int(factor)
     kept = npt - npt % factor
 
     def together(values: FloatArray) -> FloatArray:
@@ -156,7 +162,11 @@ def project(result: IntegrationResult, axis: str) -> IntegrationResult:
     if result.azimuthal is None:
         raise RecipeError("This result has no azimuthal axis; integrate with npt_azim.")
     if axis == "radial":
-        return replace(result.map_sums(lambda values: values.sum(axis=-2)), azimuthal=None)
+        return replace(
+            result.map_sums(lambda values: values.sum(axis=-2)),
+            azimuthal=None,
+            azimuthal_unit=None,
+        )
     if axis == "azimuthal":
         radial = np.array([result.radial.mean()])
         return replace(result.map_sums(lambda values: values.sum(axis=-1)), radial=radial)
@@ -173,8 +183,12 @@ def _dimensions(result: IntegrationResult) -> int:
 
 
 def _check_grids(one: IntegrationResult, other: IntegrationResult) -> None:
-    if one.unit != other.unit:
-        raise RecipeError(f"The results are in {one.unit} and in {other.unit}; integrate alike.")
+    units = ((one.unit, other.unit), (one.azimuthal_unit, other.azimuthal_unit))
+    for left_unit, right_unit in units:
+        if left_unit != right_unit:
+            raise RecipeError(
+                f"The results are in {left_unit} and in {right_unit}; integrate alike."
+            )
     axes = ((one.radial, other.radial), (one.azimuthal, other.azimuthal))
     for name, (left, right) in zip(("radial", "azimuthal"), axes, strict=True):
         same = left is right or (
