@@ -237,3 +237,12 @@ def test_shared_mask_cannot_be_written() -> None:
     assert eiger.mask is detector("eiger2 4m", pixel1=75e-6).mask
     with pytest.raises(ValueError, match="read-only"):
         eiger.mask[0, 0] = True
+
+
+def test_what_is_no_name_and_no_factor_is_refused() -> None:
+    nothing: Any = None
+    with pytest.raises(GeometryError, match="no detector None"):
+        detector(nothing)
+    for factors in ((1.5, 2), (0, 2), (1, 10_000)):
+        with pytest.raises(GeometryError, match="cannot be binned"):
+            detector("Pilatus1M").binned(*factors)

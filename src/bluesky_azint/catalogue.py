@@ -87,7 +87,7 @@ def find_model(name: str) -> Model:
     GeometryError
         If there is none.
     """
-    key = _key(name)
+    key = _key(str(name))
     if key not in _catalogue():
         raise GeometryError(
             f"There is no detector {name!r} in the catalogue{_suggestion(key)}. "

@@ -7,6 +7,7 @@ corner of pixel (0, 0), and lengths are in metres.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,8 @@ class Detector:
         factors = factor1, factor2
         if factors == (1, 1):
             return self
-        if self.shape is None or min(factors) < 1 or factors > self.shape:
+        whole = all(factor == int(factor) and factor >= 1 for factor in factors)
+        if self.shape is None or not whole or any(map(gt, factors, self.shape)):
             raise GeometryError(
                 f"Detector {self.name!r} of shape {self.shape} cannot be binned by {factors}."
             )
