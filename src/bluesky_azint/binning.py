@@ -90,6 +90,11 @@ class Axis:
         """Whether it is a full turn."""
         return self.turn is not None and self.end == self.turn
 
+    @property
+    def undivided(self) -> bool:
+        """Whether it is one bin all around, which has no say in where a pixel goes."""
+        return self.npt == 1 and self.everything
+
     def position(self, values: FloatArray) -> FloatArray:
         """Values in units of bins: ``floor`` of it is the number of the bin.
 

@@ -58,8 +58,7 @@ class Grid:
     @property
     def needs_azimuth(self) -> bool:
         """Whether the azimuth of a pixel has a say in where it goes."""
-        one = self.azimuthal.npt == 1 and self.azimuthal.everything
-        return not one or self.splitting in ("pseudo", "full")
+        return not self.azimuthal.undivided or self.splitting in ("pseudo", "full")
 
 
 def make_grid(

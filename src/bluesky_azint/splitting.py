@@ -109,7 +109,7 @@ def split(splitting: str, radial: Coordinate, azimuthal: Coordinate | None) -> S
     if splitting == "pseudo" and azimuthal is not None:
         scale = _scale_to_area(radial, azimuthal)
     shares = _overlaps(radial, scale)
-    if azimuthal is None or (azimuthal.axis.npt == 1 and azimuthal.axis.everything):
+    if azimuthal is None or azimuthal.axis.undivided:
         return shares
     return _product(shares, _overlaps(azimuthal, scale), radial.axis.npt)
 
@@ -237,7 +237,7 @@ def _full_split(radial: Coordinate, azimuthal: Coordinate) -> Shares:
     )
     pixel = touching[index]
     strip = number[:, np.newaxis].astype(np.float64)
-    whole_rows = azimuthal.axis.npt == 1 and azimuthal.axis.everything
+    whole_rows = azimuthal.axis.undivided
     if whole_rows or around.any():
         plain = np.ones(pixel.size, dtype=bool) if whole_rows else around[pixel]
         area = _strip_area(corners[pixel[plain]], angle[pixel[plain]], strip[plain], None)
