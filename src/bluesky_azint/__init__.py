@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bluesky_azint.detectors import Detector, detector
     from bluesky_azint.errors import AzintError
     from bluesky_azint.geometry import Geometry
+    from bluesky_azint.io.calibrants import calibrant
     from bluesky_azint.reduction.integrator import Integrator
     from bluesky_azint.reduction.recipe import Recipe
     from bluesky_azint.reduction.result import IntegrationResult
@@ -31,6 +32,7 @@ __all__ = [
     "Integrator",
     "Recipe",
     "Unit",
+    "calibrant",
     "detector",
     "fiber_unit",
     "register_unit",
@@ -44,6 +46,7 @@ _HOMES = {
     "Integrator": "bluesky_azint.reduction.integrator",
     "Recipe": "bluesky_azint.reduction.recipe",
     "Unit": "bluesky_azint.units",
+    "calibrant": "bluesky_azint.io.calibrants",
     "detector": "bluesky_azint.detectors",
     "fiber_unit": "bluesky_azint.units",
     "register_unit": "bluesky_azint.units",

@@ -9,43 +9,23 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bluesky_azint.crystals import Ring, crystal_rings
 from bluesky_azint.errors import RecipeError
 
 if TYPE_CHECKING:
     import gemmi
 
+__all__ = ["Calibrant", "Ring", "calibrant", "calibrant_names", "mixture", "ring_two_theta"]
+
 FloatArray = NDArray[np.float64]
-Miller = tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ring:
-    r"""A powder ring.
-
-    Parameters
-    ----------
-    d
-        Lattice spacing in angstrom.
-    hkl
-        Miller indices; of several reflections with one spacing, those of the strongest.
-    multiplicity
-        How many lattice planes reflect into the ring.
-    intensity
-        :math:`m |F|^2`, summed over its reflections, in electrons squared; without thermal motion.
-    """
-
-    d: float
-    hkl: Miller
-    multiplicity: int
-    intensity: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +35,19 @@ class Calibrant:
     Parameters
     ----------
     name
-        Name in the catalogue.
+        Name in the catalogue, or of the file that describes it.
     source
         Certificate or paper that the spacings come from.
     rings
         The rings, from the innermost on.
+    foreign
+        Rings of other substances in the beam, a foil say: known, but not to calibrate with.
     """
 
     name: str
     source: str
     rings: tuple[Ring, ...]
+    foreign: tuple[Ring, ...] = ()
 
     @property
     def d(self) -> FloatArray:
@@ -108,7 +91,8 @@ def calibrant(name: str, d_min: float = 0.4) -> Calibrant:
     Parameters
     ----------
     name
-        Chemical formula or an alias; case, blanks and punctuation do not count.
+        Chemical formula or an alias; case, blanks and punctuation do not count. What follows a plus
+        is in the beam, too, but not to calibrate with: ``"CeO2+Al"`` is ceria on aluminium foil.
     d_min
         The smallest lattice spacing wanted, in angstrom.
 
@@ -122,28 +106,66 @@ def calibrant(name: str, d_min: float = 0.4) -> Calibrant:
     >>> [round(ring.d, 4) for ring in calibrant("CeO2").rings[:3]]
     [3.1244, 2.7058, 1.9133]
     """
-    key = _key(name)
-    if key not in _catalogue():
-        known = ", ".join(sorted({entry["name"] for entry in _catalogue().values()}))
-        raise RecipeError(f"There is no calibrant {name!r} in the catalogue; it has {known}.")
-    return _calibrant(key, float(d_min))
+    return mixture(*(_calibrant(_known(part), float(d_min)) for part in name.split("+")))
+
+
+def mixture(main: Calibrant, *others: Calibrant) -> Calibrant:
+    """A calibrant with other substances in the beam, whose rings become its foreign ones."""
+    if not others:
+        return main
+    foreign = [ring for other in others for ring in (*other.rings, *other.foreign)]
+    return replace(
+        main,
+        name="+".join(part.name for part in (main, *others)),
+        source="; with ".join(part.source for part in (main, *others)),
+        foreign=tuple(sorted([*main.foreign, *foreign], key=lambda ring: -ring.d)),
+    )
+
+
+def calibrant_names() -> list[str]:
+    """The names of the calibrants in the catalogue, without their aliases."""
+    return sorted({entry["name"] for entry in _catalogue().values()}, key=str.lower)
 
 
 @cache
 def _calibrant(key: str, d_min: float) -> Calibrant:
     entry = _catalogue()[key]
-    rings = _layer_rings(entry, d_min) if "layers" in entry else _crystal_rings(entry, d_min)
+    d_min = max(d_min, entry.get("d_min", 0.0))
+    if "cell" in entry:
+        rings = crystal_rings(_crystal(entry), d_min)
+    else:
+        rings = tuple(ring for ring in _listed_rings(entry) if ring.d >= d_min)
     return Calibrant(name=entry["name"], source=entry["source"], rings=rings)
+
+
+def _known(name: str) -> str:
+    """The key of a name in the catalogue."""
+    key = _key(name)
+    if key in _catalogue():
+        return key
+    matches = get_close_matches(key, _catalogue(), n=5)
+    near = sorted({_catalogue()[match]["name"] for match in matches})
+    raise RecipeError(
+        f"There is no calibrant {name.strip()!r} in the catalogue"
+        + (
+            f"; near it are {', '.join(near)}"
+            if near
+            else f"; it has {', '.join(calibrant_names())}"
+        )
+        + ". Any other is read from a CIF or a .D file: give its path."
+    )
 
 
 @cache
 def _catalogue() -> dict[str, dict[str, Any]]:
     """The entries by name and by alias, spelt as `_key` does."""
     text = files("bluesky_azint").joinpath("calibrants.toml").read_text(encoding="utf-8")
+    listed = tomllib.loads(text)
     entries: dict[str, dict[str, Any]] = {}
-    for name, entry in tomllib.loads(text).items():
-        entry["name"] = name
-        entries |= dict.fromkeys(map(_key, [name, *entry["aliases"]]), entry)
+    for name, entry in listed.items():
+        whole = {**listed[entry["like"]], "aliases": [], **entry} if "like" in entry else entry
+        whole = {**whole, "name": name}
+        entries |= dict.fromkeys(map(_key, [name, *whole.get("aliases", [])]), whole)
     return entries
 
 
@@ -151,63 +173,24 @@ def _key(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def _layer_rings(entry: dict[str, Any], d_min: float) -> tuple[Ring, ...]:
-    """Orders of a stack of layers, thin against their distance: all are scattered equally."""
-    rings = (
+def _listed_rings(entry: dict[str, Any]) -> list[Ring]:
+    """Rings of no crystal: orders of a stack of layers, or spacings alone."""
+    if "spacings" in entry:
+        return [Ring(d=d, hkl=(0, 0, 0), multiplicity=1, intensity=1.0) for d in entry["spacings"]]
+    # Layers thin against their distance scatter into all orders equally.
+    return [
         Ring(d=entry["layers"] / order, hkl=(0, 0, order), multiplicity=2, intensity=1.0)
         for order in range(1, entry["orders"] + 1)
-    )
-    return tuple(ring for ring in rings if ring.d >= d_min)
-
-
-def _crystal_rings(entry: dict[str, Any], d_min: float) -> tuple[Ring, ...]:
-    """Rings of a crystal, reflections of equal spacing put together."""
-    import gemmi
-
-    crystal = _crystal(entry)
-    calculator = gemmi.StructureFactorCalculatorX(crystal.cell)
-    reflections = []
-    for indices in gemmi.make_miller_array(crystal.cell, crystal.spacegroup, d_min).tolist():
-        planes = _equivalent_planes(indices, crystal.spacegroup)
-        amplitude = abs(calculator.calculate_sf_from_small_structure(crystal, indices))
-        reflections.append(
-            Ring(
-                d=crystal.cell.calculate_d(indices),
-                hkl=max(planes),
-                multiplicity=len(planes),
-                intensity=len(planes) * amplitude**2,
-            )
-        )
-    reflections.sort(key=lambda reflection: -reflection.d)
-    merged = [_merged(list(same)) for _, same in groupby(reflections, lambda r: round(r.d, 9))]
-    # What the atoms cancel beyond what the space group forbids is no ring either: Si 222.
-    weakest = 1e-6 * max((ring.intensity for ring in merged), default=0.0)
-    return tuple(ring for ring in merged if ring.intensity > weakest)
-
-
-def _equivalent_planes(indices: list[int], group: gemmi.SpaceGroup) -> set[Miller]:
-    """The lattice planes that symmetry makes of one, its back included."""
-    images = [operation.apply_to_hkl(indices) for operation in group.operations().sym_ops]
-    return {(sign * h, sign * k, sign * l) for h, k, l in images for sign in (1, -1)}
-
-
-def _merged(same: list[Ring]) -> Ring:
-    """One ring of several reflections of equal spacing."""
-    strongest = max(same, key=lambda reflection: reflection.intensity)
-    return replace(
-        strongest,
-        multiplicity=sum(reflection.multiplicity for reflection in same),
-        intensity=sum(reflection.intensity for reflection in same),
-    )
+    ]
 
 
 def _crystal(entry: dict[str, Any]) -> gemmi.SmallStructure:
     import gemmi
 
     crystal = gemmi.SmallStructure()
-    crystal.cell = gemmi.UnitCell(*entry["cell"])
     crystal.spacegroup = gemmi.SpaceGroup(entry["space_group"])
-    for element, *position in entry["atoms"]:
+    crystal.cell = gemmi.UnitCell(*_cell(entry["cell"], crystal.spacegroup.crystal_system_str()))
+    for element, *position in entry.get("atoms", []):
         site = gemmi.SmallStructure.Site()
         site.element = gemmi.Element(element)
         site.fract = gemmi.Fractional(*position)
@@ -216,3 +199,15 @@ def _crystal(entry: dict[str, Any]) -> gemmi.SmallStructure:
     # Sites on symmetry elements are met several times when summing over the cell.
     crystal.change_occupancies_to_crystallographic()
     return crystal
+
+
+def _cell(numbers: list[float], system: str) -> tuple[float, ...]:
+    """Edges and angles of a cell, of which the list holds those that its symmetry leaves open."""
+    match system, numbers:
+        case "cubic", [a]:
+            return a, a, a, 90, 90, 90
+        case "tetragonal", [a, c]:
+            return a, a, c, 90, 90, 90
+        case "trigonal" | "hexagonal", [a, c]:
+            return a, a, c, 90, 90, 120
+    return tuple(numbers)
