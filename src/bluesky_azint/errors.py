@@ -8,7 +8,8 @@
     ├── FrameError      a frame that does not fit what it is reduced with
     ├── FormatError     a file that is not what it should be
     ├── EngineError     an engine that is not there, or that failed
-    └── StoreError      a calibration that is not there, or that must not change
+    ├── StoreError      a calibration that is not there, or that must not change
+    └── CalibrationError  an image that no geometry can be fitted to
 
 Every message says what is wrong, where, and how to mend it.
 """
@@ -40,3 +41,7 @@ class EngineError(AzintError):
 
 class StoreError(AzintError):
     """A calibration is not in the store, or would have to be changed."""
+
+
+class CalibrationError(AzintError):
+    """No geometry can be fitted to an image."""

@@ -1,0 +1,149 @@
+"""What a pass over the pixels tells: how far outside of its line the ring is, sector by sector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
+from bluesky_azint.calibration.lines import Lines
+from bluesky_azint.calibration.sampling import Pixels
+from bluesky_azint.calibration.surface import FloatArray, Surface
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observations:
+    """Rings seen in sectors: arrays of equal length, angles in radians.
+
+    Parameters
+    ----------
+    cone
+        The stand that angles are told of.
+    line
+        Position in the lines.
+    row, column
+        Where, as fractional indices.
+    places
+        The same, ``(3, n)``, in metres.
+    shift
+        How far outside of the line the ring is.
+    sigma
+        Standard error of that.
+    significance
+        Height of the ring in standard errors.
+    two_theta
+        Angles of the places.
+    jacobian
+        Their derivatives by the parameters of the cone, ``(n, 5)``.
+    scale
+        The angle over a pixel there.
+    chi
+        Azimuths.
+    """
+
+    cone: Cone
+    line: NDArray[np.intp]
+    row: FloatArray
+    column: FloatArray
+    places: FloatArray
+    shift: FloatArray
+    sigma: FloatArray
+    significance: FloatArray
+    two_theta: FloatArray
+    jacobian: FloatArray
+    scale: FloatArray
+    chi: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Observations:
+        parts = {name: value[..., chosen] for name, value in vars(self).items() if name in _PLAIN}
+        return Observations(cone=self.cone, jacobian=self.jacobian[chosen], **parts)
+
+
+_PLAIN = (
+    *("line", "row", "column", "places", "shift", "sigma", "significance"),
+    *("two_theta", "scale", "chi"),
+)
+
+
+def observations(
+    surface: Surface,
+    cone: Cone,
+    line: NDArray[np.intp],
+    middle: tuple[FloatArray, FloatArray],
+    shift: FloatArray,
+    sigma: FloatArray,
+    significance: FloatArray,
+) -> Observations:
+    """Observations at places that fractional indices tell."""
+    places = surface.at(*middle)
+    two_theta, jacobian = two_theta_and_jacobian(cone.parameters, places)
+    scale = surface.pixel * np.hypot(jacobian[:, 0], jacobian[:, 1])
+    return Observations(
+        cone=cone,
+        line=line,
+        row=middle[0],
+        column=middle[1],
+        places=places,
+        shift=shift,
+        sigma=sigma,
+        significance=significance,
+        two_theta=two_theta,
+        jacobian=jacobian,
+        scale=scale,
+        chi=cone.chi(places),
+    )
+
+
+def middles(
+    columns: int,
+    index: NDArray[np.intp],
+    sector: NDArray[np.intp],
+    size: int,
+    weight: FloatArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    """The mean rows and columns of the pixels of sectors."""
+    total = np.maximum(np.bincount(sector, weight, size), 1e-300)
+    mean = [
+        np.bincount(sector, along if weight is None else along * weight, size) / total
+        for along in np.divmod(index, columns)
+    ]
+    return mean[0], mean[1]
+
+
+def renumbered(pixels: Pixels, fewest: float) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+    """Sectors of at least so many pixels numbered from 0 on.
+
+    Returns
+    -------
+    The new number of every pixel's sector, the line of every new sector, and how many there are;
+    pixels of sectors that are too small get the number behind the last.
+    """
+    count = np.bincount(pixels.sector)
+    large = count >= fewest
+    size = int(np.count_nonzero(large))
+    number = np.full(len(count), size, dtype=np.intp)
+    number[large] = np.arange(size)
+    lines = np.zeros(size + 1, dtype=np.intp)
+    sector = number[pixels.sector]
+    lines[sector] = pixels.line
+    return sector, lines[:size], size
+
+
+def on_both_sides(
+    x: FloatArray, weight: FloatArray, sector: NDArray[np.intp], size: int, least: float
+) -> NDArray[np.bool_]:
+    """Whether each side of a sector has at least that share of the weight."""
+    total = np.bincount(sector, weight, size)
+    outside = np.bincount(sector, weight * (x > 0), size)
+    balanced: NDArray[np.bool_] = np.minimum(outside, total - outside) >= least * total
+    return balanced
+
+
+def lines_seen(lines: Lines, line: NDArray[np.intp], fewest: int) -> NDArray[np.bool_]:
+    """The lines that at least so many sectors tell of."""
+    return np.bincount(line, minlength=len(lines)) >= fewest
