@@ -168,8 +168,8 @@ class MotionFit:
             return weight * self.residuals(begin + steps * moved)[used]
 
         def jacobian(moved: FloatArray) -> FloatArray:
-            moves: FloatArray = weight[:, np.newaxis] * self.jacobian(begin + steps * moved)[used] * steps
-        return moves
+            found = self.jacobian(begin + steps * moved)[used]
+            return np.multiply(found * steps, weight[:, np.newaxis])
 
         found = least_squares(
             residuals, np.zeros(len(begin)), jacobian, loss="soft_l1", f_scale=3.0, xtol=1e-10
