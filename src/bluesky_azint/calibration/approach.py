@@ -84,20 +84,27 @@ def _profiles(
     place = np.rint(pixels.x / lines.scale[pixels.line]).astype(np.intp) + _HALF
     place = np.clip(place, 0, bins - 1) + sector * bins
     root = 2.0 * np.sqrt(np.maximum(pixels.value, 0.0) + 0.375)
-    weight: FloatArray = np.ones(len(pixels))
-    for _ in range(2):  # each time without what stands out: hot pixels
-        count: FloatArray = np.bincount(place, weight, (size + 1) * bins)
-        over = 1.0 / np.maximum(count, 1.0)
-        mean = np.bincount(place, weight * root, (size + 1) * bins) * over
+    weight = np.ones(len(pixels))
+    variance = np.full((size + 1) * bins, np.inf)
+    for _ in range(3):
+        count, mean = _means(place, root, weight, (size + 1) * bins)
         square = (root - mean[place]) ** 2
-        variance = np.bincount(place, weight * square, (size + 1) * bins) * over
+        _, variance = _means(place, square, weight, (size + 1) * bins)
+        # Without what stands out: hot pixels.
         weight = (square <= 12.0 * variance[place] + 1e-12).astype(np.float64)
-    count = np.bincount(place, weight, (size + 1) * bins)
-    mean = np.bincount(place, weight * root, (size + 1) * bins) / np.maximum(count, 1.0)
     many = count >= 5
     noise = float(np.median(variance[many])) if many.any() else 1.0
     shape = (size + 1, bins)
     return mean.reshape(shape)[:size], count.reshape(shape)[:size], max(noise, 1e-3)
+
+
+def _means(
+    place: NDArray[np.intp], value: FloatArray, weight: FloatArray, size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Sums of weights, and weighted means."""
+    total: FloatArray = np.bincount(place, weight, size)
+    mean: FloatArray = np.bincount(place, value * weight, size) / np.maximum(total, 1.0)
+    return total, mean
 
 
 def _matched(

@@ -48,8 +48,8 @@ class Refinement:
     ----------
     surface, calibrant
         Of what.
-    wavelength
-        In metres; another one than at first only where it had a prior.
+    wavelength, first_wavelength
+        In metres; the one it began with is another only where it had a prior.
     cone
         How the detector stands.
     beam_covariance
@@ -71,6 +71,7 @@ class Refinement:
     surface: Surface
     calibrant: Calibrant
     wavelength: float
+    first_wavelength: float
     cone: Cone
     beam_covariance: FloatArray
     covariance: FloatArray
@@ -91,6 +92,16 @@ class Refinement:
         """Angles of the lines of the sectors, at the wavelength that the fit began with."""
         angles: FloatArray = self.lines.two_theta[self.seen.line]
         return angles
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Whether the ring of a sector was fitted to."""
+        return np.array([ring.used for ring in self.rings])[self.seen.line]
+
+    @property
+    def free(self) -> int:
+        """Number of parameters, the wavelength one of them only if it was refined."""
+        return len(self.beam_covariance)
 
 
 def refine(
@@ -297,6 +308,7 @@ def _told(
         surface=surface,
         calibrant=calibrant,
         wavelength=refined,
+        first_wavelength=wavelength,
         cone=fit.cone,
         beam_covariance=beam_covariance,
         covariance=turn @ beam_covariance @ turn.T,

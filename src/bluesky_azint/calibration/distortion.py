@@ -1,0 +1,125 @@
+"""What of the residuals a distorted detector would explain.
+
+A detector of modules is asked by how much each is shifted ("module 3 down", "module 3 right"; they
+are counted in raster order of their first pixels) against their mean. Another one is asked for
+displacements away from the beam by :math:`a (r / r_{max})^n \cos m\varphi` or :math:`\sin`: "barrel"
+(n = 3, m = 0), "aspect" and "shear" (1, 2; pixels of another shape), "trefoil" (2, 3). These are the
+lowest that a distance, a centre or a tilt would not explain as well. The terms are fitted together
+with the geometry and with a prior of 1 pixel. They are reported and never applied: one image does
+not tell them from a wrong wavelength or a bad calibrant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from bluesky_azint.calibration.observations import Observations
+from bluesky_azint.calibration.result import Distortion
+from bluesky_azint.calibration.surface import FloatArray, Surface
+
+_FEWEST = 12  # sectors that tell of a module
+_PRIOR = 1.0  # pixels
+_TOLD = 0.5  # pixels: a term known no better than that is not told
+_SMALLEST = 1000  # pixels of a module
+
+
+def distortion(
+    surface: Surface,
+    seen: Observations,
+    residual: FloatArray,
+    jacobian: FloatArray,
+    information: FloatArray,
+    known: FloatArray,
+) -> Distortion | None:
+    """Fit displacements to residuals.
+
+    Parameters
+    ----------
+    surface
+        The detector.
+    seen
+        The sectors.
+    residual, jacobian
+        Of the geometry, in pixels.
+    information
+        Weights of the sectors, in 1 / pixels squared.
+    known
+        What is known of the parameters of the geometry beforehand: the matrix that adds to the
+        normal equations.
+
+    Returns
+    -------
+    None if there is no term that the rings tell.
+    """
+    names, terms = _module_terms(surface, seen, information > 0)
+    modules = bool(names)
+    if not modules:
+        names, terms = _smooth_terms(seen)
+    columns = np.concatenate([terms, jacobian], axis=1)
+    count = len(names)
+    matrix = columns.T @ (information[:, np.newaxis] * columns)
+    matrix[:count, :count] += np.eye(count) / _PRIOR**2
+    matrix[count:, count:] += known
+    size = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    inverse = np.linalg.pinv(matrix / np.outer(size, size), rcond=1e-14, hermitian=True)
+    inverse /= np.outer(size, size)
+    values = -inverse @ (columns.T @ (information * residual))
+    left = residual + columns @ values
+    values, covariance = values[:count], inverse[:count, :count]
+    if modules:
+        values, covariance = _relative(values, covariance)
+    sigmas = np.sqrt(np.diag(covariance))
+    told = [k for k in range(count) if sigmas[k] < _TOLD]
+    if not told or not information.sum() > 0:
+        return None
+    return Distortion(
+        names=tuple(names[k] for k in told),
+        values_px=tuple(float(values[k]) for k in told),
+        sigmas_px=tuple(float(sigmas[k]) for k in told),
+        residual_px=float(np.sqrt(np.average(left**2, weights=information))),
+    )
+
+
+def _relative(values: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Shifts of modules against their mean: the centre of the beam takes that up."""
+    count = len(values) // 2
+    to_mean = np.kron(np.eye(count) - 1.0 / count, np.eye(2))
+    return to_mean @ values, to_mean @ covariance @ to_mean
+
+
+def _module_terms(
+    surface: Surface, seen: Observations, used: NDArray[np.bool_]
+) -> tuple[list[str], FloatArray]:
+    """How far outwards each sector goes with a shift of its module by a pixel."""
+    none: tuple[list[str], FloatArray] = [], np.empty((len(seen), 0))
+    if surface.detector.mask is None:
+        return none
+    modules, _ = label(~surface.detector.mask)
+    large = np.bincount(modules.ravel()) >= _SMALLEST
+    row, column = (
+        np.clip(np.rint(index).astype(np.intp), 0, n - 1)
+        for index, n in zip((seen.row, seen.column), surface.shape, strict=True)
+    )
+    of = modules[row, column]
+    told = np.flatnonzero(np.bincount(of[used], minlength=len(large)) >= _FEWEST)
+    told = told[(told > 0) & large[told]]
+    if len(told) < 2:
+        return none
+    outwards = -seen.jacobian[:, :2] / np.linalg.norm(seen.jacobian[:, :2], axis=1, keepdims=True)
+    steps = outwards * np.sign(surface.pixel_steps)
+    names = [f"module {one} {way}" for one in told for way in ("down", "right")]
+    terms = [steps[:, axis] * (of == one) for one in told for axis in (0, 1)]
+    return names, np.stack(terms, axis=1)
+
+
+def _smooth_terms(seen: Observations) -> tuple[list[str], FloatArray]:
+    """How far outwards each sector goes with smooth displacements of a pixel at the outermost."""
+    y, x = seen.places[0] - seen.cone.centre1, seen.places[1] - seen.cone.centre2
+    z = (x + 1j * y) / np.hypot(y, x).max()
+    r = np.abs(z)
+    aspect, trefoil = z**2 / r, z**3 / r
+    names = ["barrel", "aspect", "shear", "trefoil cos", "trefoil sin"]
+    terms = [r**3, aspect.real, aspect.imag, trefoil.real, trefoil.imag]
+    return names, np.stack(terms, axis=1)
