@@ -169,7 +169,8 @@ class MotionFit:
 
         def jacobian(moved: FloatArray) -> FloatArray:
             found = self.jacobian(begin + steps * moved)[used]
-            return np.multiply(found * steps, weight[:, np.newaxis])
+            weighted: FloatArray = weight[:, np.newaxis] * found * steps
+            return weighted
 
         found = least_squares(
             residuals, np.zeros(len(begin)), jacobian, loss="soft_l1", f_scale=3.0, xtol=1e-10
