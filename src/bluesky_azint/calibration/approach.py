@@ -84,7 +84,7 @@ def _profiles(
     place = np.rint(pixels.x / lines.scale[pixels.line]).astype(np.intp) + _HALF
     place = np.clip(place, 0, bins - 1) + sector * bins
     root = 2.0 * np.sqrt(np.maximum(pixels.value, 0.0) + 0.375)
-    weight = np.ones(len(pixels))
+    weight: FloatArray = np.ones(len(pixels))
     variance = np.full((size + 1) * bins, np.inf)
     for _ in range(3):
         count, mean = _means(place, root, weight, (size + 1) * bins)
@@ -102,7 +102,7 @@ def _means(
     place: NDArray[np.intp], value: FloatArray, weight: FloatArray, size: int
 ) -> tuple[FloatArray, FloatArray]:
     """Sums of weights, and weighted means."""
-    total: FloatArray = np.bincount(place, weight, size)
+    total = np.bincount(place, weight, size).astype(np.float64)
     mean: FloatArray = np.bincount(place, value * weight, size) / np.maximum(total, 1.0)
     return total, mean
 

@@ -1,4 +1,4 @@
-"""What of the residuals a distorted detector would explain.
+r"""What of the residuals a distorted detector would explain.
 
 A detector of modules is asked by how much each is shifted ("module 3 down", "module 3 right"; they
 are counted in raster order of their first pixels) against their mean. Another one is asked for
