@@ -94,7 +94,7 @@ def test_a_damaged_mask_is_never_used(
         path.unlink()
     with pytest.raises(StoreError, match=path.name):
         store.latest("eiger", EVENING)
-    store.save(make_record(uid="again"))  # with the same masks, which mends the file
+    store.save(make_record(valid_from=EVENING))  # with the same masks, which mends the file
     assert store.get(record.uid) == record
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from bluesky_azint.errors import StoreError
 from bluesky_azint.store import CalibrationRecord
-from bluesky_azint.store.record import mask_digest, stamp
+from bluesky_azint.store.moments import stamp
+from bluesky_azint.store.record import mask_digest
 
 Make = Callable[..., CalibrationRecord]
 
@@ -67,6 +68,15 @@ def test_a_record_survives_json(make_record: Make) -> None:
     assert len(record.masks) == 2
     text = json.dumps(record.to_dict(), allow_nan=False)
     assert CalibrationRecord.from_dict(json.loads(text), record.masks.__getitem__) == record
+
+
+def test_a_record_of_an_older_version_is_read(make_record: Make) -> None:
+    record = make_record()
+    values = record.to_dict()
+    del values["files"]
+    for name in ("pixels", "sensor", "described_in"):
+        del values["detector_definition"][name]
+    assert CalibrationRecord.from_dict(values, record.masks.__getitem__) == record
 
 
 @pytest.mark.parametrize(

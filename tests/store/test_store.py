@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bluesky_azint.detectors import Detector
 from bluesky_azint.errors import StoreError
 from bluesky_azint.store import CalibrationRecord, CalibrationStore
-from bluesky_azint.store.record import STATUSES
+from bluesky_azint.store.status import STATUSES
 
 Make = Callable[..., CalibrationRecord]
 

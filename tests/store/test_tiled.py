@@ -65,7 +65,7 @@ def test_a_damaged_mask_is_never_used(store: TiledStore, make_record: Make) -> N
     store.client["_masks", digest].write(np.zeros(mask.shape, np.uint8))
     with pytest.raises(StoreError, match=f"{digest} is damaged"):
         store.latest("eiger", EVENING)
-    store.save(make_record())  # with the same masks, which mends the array
+    store.save(make_record(valid_from=EVENING))  # with the same masks, which mends the array
     assert store.get(record.uid) == record
 
 

@@ -22,7 +22,7 @@ be another one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -79,8 +79,17 @@ def read_poni(path: Path) -> Geometry:
         raise type(error)(f"PONI file {path}: {error}") from error
 
 
-def write_poni(geometry: Geometry, path: Path) -> None:
+def write_poni(geometry: Geometry, path: Path, comments: Iterable[str] = ()) -> None:
     """Write a PONI file of version 2.1, or 3 with parallax, over what stands there.
+
+    Parameters
+    ----------
+    geometry
+        The geometry.
+    path
+        The file.
+    comments
+        What is said at its top.
 
     Raises
     ------
@@ -94,6 +103,7 @@ def write_poni(geometry: Geometry, path: Path) -> None:
             "dataclasses.replace(geometry, detector=geometry.detector.to_nexus('detector.h5'))."
         )
     lines = [
+        *(f"# {line}" for comment in comments for line in comment.splitlines()),
         "# Nota: C-Order, 1 refers to the Y axis, 2 to the X axis",
         f"# Written by bluesky-azint {version('bluesky-azint')}",
         *poni_lines(geometry),

@@ -1,45 +1,61 @@
 """A calibration store on a Tiled server: seen by everyone, searched by the server.
 
-A record is a container with the spec ``AzintCalibration``, its metadata is the record. The masks
-stand beside the records, each only once, under their SHA-256::
+A record is a container with the spec ``AzintCalibration``, its metadata is the record as it was
+saved. A change of its status is one with the spec ``AzintStatusChange``. Masks, and reports and
+other contents, stand beside the records, each only once, under their SHA-256::
 
     calibrations                    spec AzintCalibrationStore
         6f1c...                     spec AzintCalibration
+        _changes
+            6f1c....0001            spec AzintStatusChange
+        _files
+            0a9e...                 uint8, the bytes of a file
         _masks
             b5d4...                 uint8, 1 = masked
 
-A mask is written before the record that needs it, and a record is made by one request: whoever
-reads meanwhile finds all of it or nothing.
+What a record refers to is written before it, and a record and a change are each made by one
+request, which does not replace anything: whoever reads meanwhile finds all of it or nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bluesky_azint.errors import StoreError
+from bluesky_azint.store.contents import checked_content, digest_of
+from bluesky_azint.store.moments import stamp
 from bluesky_azint.store.record import (
     CalibrationRecord,
     Mask,
     checked_mask,
     mask_digest,
     no_such_calibration,
-    stamp,
+    whole_uid,
 )
+from bluesky_azint.store.status import StatusChange, changed_meanwhile, current, next_change
 
 if TYPE_CHECKING:
     from tiled.client.array import ArrayClient
     from tiled.client.container import Container
 
+KEY = "calibrations"
 STORE_SPEC = "AzintCalibrationStore"
 RECORD_SPEC = "AzintCalibration"
-MASKS = "_masks"  # no uid of a record: those begin with a letter or a digit
+CHANGE_SPEC = "AzintStatusChange"
+# No uids of records: those begin with a letter or a digit.
+CHANGES = "_changes"
+FILES = "_files"
+MASKS = "_masks"
+_UIDS_ASKED_FOR = 50  # more would make too long an address; all changes are read then
 
 
 class TiledStore:
@@ -58,7 +74,7 @@ class TiledStore:
         return f"TiledStore({self.client.uri!r})"
 
     @classmethod
-    def open(cls, client: Container, key: str = "calibrations") -> Self:
+    def open(cls, client: Container, key: str = KEY) -> Self:
         """The store in a container of that key, which is made when it is not there.
 
         Raises
@@ -76,6 +92,38 @@ class TiledStore:
                 )
         return cls(container)
 
+    @classmethod
+    def at(cls, uri: str, *, new: bool = False) -> Self:
+        """The store at an address, or under the key ``calibrations`` of what is there.
+
+        Parameters
+        ----------
+        uri
+            Of a Tiled server or a container, ``http://...``; may hold the ``api_key``.
+        new
+            Whether it is made when it is not there.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or the server cannot be asked.
+        """
+        from httpx import HTTPError
+        from tiled.client import from_uri
+
+        try:
+            client = from_uri(uri)
+        except (HTTPError, KeyError) as error:
+            raise StoreError(
+                f"There is no Tiled server at {uri} that answers as it should: {error}"
+            ) from error
+        if STORE_SPEC in [spec.name for spec in client.specs]:
+            return cls(client)
+        with _asking(client):
+            if not new and KEY not in client:
+                raise StoreError(f"There is no calibration store at {uri}.")
+        return cls.open(client)
+
     def save(self, record: CalibrationRecord) -> None:
         """Keep a record for good.
 
@@ -87,12 +135,38 @@ class TiledStore:
         with _asking(self.client):
             for digest, mask in record.masks.items():
                 _create(self.client, MASKS)
-                _write_mask(self.client[MASKS], digest, mask)
+                _write_array(self.client[MASKS], digest, mask.astype(np.uint8), _digest_of_mask)
+            for digest, content in record.contents.items():
+                _create(self.client, FILES)
+                values = np.frombuffer(content, np.uint8)
+                _write_array(self.client[FILES], digest, values, _digest_of_file)
             if not _create(self.client, record.uid, RECORD_SPEC, record.to_dict()):
                 raise StoreError(
                     f"The store {self.client.uri} already holds a calibration {record.uid}, and "
                     "calibrations are never changed; save a new one, without a uid."
                 )
+
+    def accept(self, uid: str, *, why: str = "", who: str | None = None) -> CalibrationRecord:
+        """Have a record be used from now on; gives it as it then is.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it is accepted already, somebody changes it at this moment, or the
+            server cannot be asked.
+        """
+        return self._change(uid, "accepted", why, who)
+
+    def reject(self, uid: str, *, why: str, who: str | None = None) -> CalibrationRecord:
+        """Have a record not be used any more; gives it as it then is.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it is rejected already, no reason is given, somebody changes it at
+            this moment, or the server cannot be asked.
+        """
+        return self._change(uid, "rejected", why, who)
 
     def get(self, uid: str) -> CalibrationRecord:
         """The record of that uid.
@@ -100,15 +174,22 @@ class TiledStore:
         Raises
         ------
         StoreError
-            If there is none, it is damaged, or the server cannot be asked.
+            If there is none, it is damaged, its status cannot be told, or the server cannot be
+            asked.
         """
-        from tiled.queries import KeyLookup
-
         with _asking(self.client):
-            found = self._search(KeyLookup(uid)).values().head(1)
-            if not found:
-                raise no_such_calibration(uid, self._search(), self.client.uri)
-            return self._read(found[0])
+            return next(record for record in self._group(uid) if record.uid == uid)
+
+    def find(self, uid: str) -> CalibrationRecord:
+        """The record whose uid is that, or alone begins so.
+
+        Raises
+        ------
+        StoreError
+            If there is none or several, it is damaged, or the server cannot be asked.
+        """
+        with _asking(self.client):
+            return self.get(whole_uid(uid, self._search(), self.client.uri))
 
     def latest(self, detector: str, at: datetime) -> CalibrationRecord | None:
         """The accepted record of the detector valid at that moment; None if there is none.
@@ -121,33 +202,94 @@ class TiledStore:
         from tiled.queries import Comparison, Key
 
         with _asking(self.client):
-            found = (
-                self._search(
-                    Key("detector") == detector,
-                    Key("status") == "accepted",
-                    Comparison("le", "valid_from", stamp(at)),
-                )
-                .sort(("valid_from", -1), ("created", -1))
-                .values()
-                .head(1)
+            found = self._search(
+                Key("detector") == detector, Comparison("le", "valid_from", stamp(at))
             )
-            return self._read(found[0]) if found else None
+            nodes = found.sort(("valid_from", -1)).values()
+            for _, group in groupby(nodes, key=lambda node: node.metadata["valid_from"]):
+                for record in self._read_all(list(group)):
+                    if record.status == "accepted":
+                        return record
+            return None
 
-    def records(self, detector: str | None = None) -> list[CalibrationRecord]:
-        """All records, or all of one detector, by the moment they are valid from.
+    def records(
+        self,
+        detector: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        status: str | None = None,
+    ) -> list[CalibrationRecord]:
+        """All records, or some, by the moment they are valid from.
+
+        Parameters
+        ----------
+        detector
+            Of this detector alone.
+        since, until
+            Valid from these moments, or one between them.
+        status
+            Which now have this status.
 
         Raises
         ------
         StoreError
             If one of them is damaged, or the server cannot be asked.
         """
-        from tiled.queries import Key
+        from tiled.queries import Comparison, Key
 
         queries = [] if detector is None else [Key("detector") == detector]
-        load_mask = cache(self._read_mask)
+        if since is not None:
+            queries.append(Comparison("ge", "valid_from", stamp(since)))
+        if until is not None:
+            queries.append(Comparison("le", "valid_from", stamp(until)))
         with _asking(self.client):
-            found = self._search(*queries).sort(("valid_from", 1), ("created", 1))
-            return [self._read(node, load_mask) for node in found.values()]
+            found = self._read_all(list(self._search(*queries).values()))
+        return [record for record in found if status in (None, record.status)]
+
+    def _group(self, uid: str) -> list[CalibrationRecord]:
+        """All records of the detector and the moment of that one."""
+        from tiled.queries import Key, KeyLookup
+
+        found = self._search(KeyLookup(uid)).values().head(1)
+        if not found:
+            raise no_such_calibration(uid, self._search(), self.client.uri)
+        same = (Key(key) == found[0].metadata[key] for key in ("detector", "valid_from"))
+        return self._read_all(list(self._search(*same).values()))
+
+    def _change(self, uid: str, status: str, why: str, who: str | None) -> CalibrationRecord:
+        with _asking(self.client):
+            change = next_change(uid, self._group(uid), status, why, who)
+            _create(self.client, CHANGES)
+            key = f"{uid}.{change.number:04d}"
+            if not _create(self.client[CHANGES], key, CHANGE_SPEC, change.to_dict()):
+                raise changed_meanwhile(uid)
+            return self.get(uid)
+
+    def _read_all(self, nodes: Sequence[Container]) -> list[CalibrationRecord]:
+        """The records with the status that they have now."""
+        load_mask = cache(self._read_mask)
+        records = [self._read(node, load_mask) for node in nodes]
+        changes: dict[str, list[StatusChange]] = {}
+        for change in self._changes([record.uid for record in records]):
+            changes.setdefault(change.uid, []).append(change)
+        return current(records, changes)
+
+    def _changes(self, uids: Sequence[str]) -> Iterator[StatusChange]:
+        """All changes of the status of these records."""
+        from tiled.queries import In
+
+        try:
+            found = self.client[CHANGES]
+        except KeyError:
+            return
+        if len(uids) <= _UIDS_ASKED_FOR:
+            found = found.search(In("uid", list(uids)))
+        for node in found.values():
+            try:
+                yield StatusChange.from_dict(node.item["attributes"]["metadata"])
+            except StoreError as error:
+                raise StoreError(f"The node {node.uri} cannot be read: {error}") from error
 
     def _search(self, *queries: object) -> Container:
         from tiled.queries import SpecsQuery
@@ -157,12 +299,10 @@ class TiledStore:
             found = found.search(query)
         return found
 
-    def _read(
-        self, node: Container, load_mask: Callable[[str], Mask] | None = None
-    ) -> CalibrationRecord:
+    def _read(self, node: Container, load_mask: Callable[[str], Mask]) -> CalibrationRecord:
         try:
             return CalibrationRecord.from_dict(
-                node.item["attributes"]["metadata"], load_mask or self._read_mask
+                node.item["attributes"]["metadata"], load_mask, self._read_content
             )
         except StoreError as error:
             raise StoreError(f"The calibration at {node.uri} cannot be read: {error}") from error
@@ -175,6 +315,15 @@ class TiledStore:
             raise StoreError(f"its mask is not at {where}.") from error
         return checked_mask(array.read() != 0, digest, where)
 
+    def _read_content(self, digest: str) -> bytes:
+        where = f"{self.client.uri}/{FILES}/{digest}"
+        with _asking(self.client):
+            try:
+                array: ArrayClient = self.client[FILES, digest]
+            except KeyError as error:
+                raise StoreError(f"The file is not at {where}.") from error
+            return checked_content(array.read().tobytes(), digest, where)
+
 
 def _create(
     parent: Container, key: str, spec: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -185,12 +334,24 @@ def _create(
     return not conflict
 
 
-def _write_mask(masks: Container, digest: str, mask: Mask) -> None:
-    pixels = mask.astype(np.uint8)
+def _write_array(
+    parent: Container,
+    digest: str,
+    values: NDArray[np.uint8],
+    its_digest: Callable[[NDArray[np.uint8]], str],
+) -> None:
     with _conflict_allowed() as conflict:
-        masks.write_array(pixels, key=digest)
-    if conflict and mask_digest(masks[digest].read() != 0) != digest:
-        masks[digest].write(pixels)  # a writer died between making the array and filling it
+        parent.write_array(values, key=digest)
+    if conflict and its_digest(parent[digest].read()) != digest:
+        parent[digest].write(values)  # a writer died between making the array and filling it
+
+
+def _digest_of_mask(values: NDArray[np.uint8]) -> str:
+    return mask_digest(values != 0)
+
+
+def _digest_of_file(values: NDArray[np.uint8]) -> str:
+    return digest_of(values.tobytes())
 
 
 @contextmanager
