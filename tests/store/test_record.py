@@ -14,6 +14,7 @@ from bluesky_azint.errors import StoreError
 from bluesky_azint.store import CalibrationRecord
 from bluesky_azint.store.moments import stamp
 from bluesky_azint.store.record import mask_digest
+from tests.calibration.made import calibration
 
 Make = Callable[..., CalibrationRecord]
 
@@ -122,3 +123,38 @@ def test_stamps_sort_as_moments_do() -> None:
     ]
     assert sorted(map(stamp, moments)) == [stamp(moment) for moment in moments]
     assert len({len(stamp(moment)) for moment in moments}) == 1
+
+
+def test_a_record_of_a_calibration() -> None:
+    record = CalibrationRecord.from_calibration(
+        found := calibration(),
+        detector="eiger",
+        raw_uid="5e1f",
+        files={"report.html": b"<html>"},
+        metadata={"who": "ada"},
+    )
+    assert record.status == "accepted"
+    assert record.valid_from <= datetime.now(UTC)
+    assert record.geometry == found.geometry
+    assert record.mask is not None
+    np.testing.assert_array_equal(record.mask, found.mask)
+    assert record.files["report.html"] == b"<html>"
+    metadata = record.metadata
+    assert metadata["verdict"] == "accepted"
+    assert metadata["figures"]["residual_px"] == 0.12
+    assert (metadata["raw_uid"], metadata["who"]) == ("5e1f", "ada")
+    assert metadata["software"].startswith("bluesky-azint ")
+
+
+def test_what_must_be_looked_at_is_a_candidate() -> None:
+    found = calibration("review")
+    record = CalibrationRecord.from_calibration(found, detector="eiger")
+    assert record.status == "candidate"
+    assert record.metadata["reasons"] == ["Half of the rings are missing."]
+    confirmed = CalibrationRecord.from_calibration(found, detector="eiger", status="accepted")
+    assert confirmed.status == "accepted"
+
+
+def test_a_refused_calibration_is_not_stored() -> None:
+    with pytest.raises(StoreError, match=r"eiger was refused.* Half of the rings are missing\."):
+        CalibrationRecord.from_calibration(calibration("refused"), detector="eiger")
