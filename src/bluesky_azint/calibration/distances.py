@@ -113,7 +113,8 @@ def fit_distances(
     where = [{motor: float(position)} for position in positions]
     fit = fit_goniometer(calibrations, where, start)
     notes = []
-    if not max(fit.sigmas["rot1"], fit.sigmas["rot2"]) < LARGEST_TILT_ERROR:
+    held = ["tilt" in calibration.fixed for calibration in calibrations if calibration.candidate]
+    if all(held) or not max(fit.sigmas["rot1"], fit.sigmas["rot2"]) < LARGEST_TILT_ERROR:
         notes.append(
             "The tilt of the detector is not determined, as it is at small angles; it is left at "
             "that of the single images."
