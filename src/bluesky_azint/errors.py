@@ -10,6 +10,7 @@
     ├── EngineError     an engine that is not there, or that failed
     ├── StoreError      a calibration that is not there, or that must not change
     └── CalibrationError  an image that no geometry can be fitted to
+        └── CalibrationRefused  one whose geometry cannot be trusted
 
 Every message says what is wrong, where, and how to mend it.
 """
@@ -45,3 +46,7 @@ class StoreError(AzintError):
 
 class CalibrationError(AzintError):
     """No geometry can be fitted to an image."""
+
+
+class CalibrationRefused(CalibrationError):
+    """A calibration was refused, and whoever asked for it wanted that to be an error."""
