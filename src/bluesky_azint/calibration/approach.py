@@ -33,7 +33,9 @@ _SEEN = 5.0  # standard errors
 _FEWEST = 3  # sectors that make a line
 
 
-def approach(sampler: Sampler, cone: Cone, lines: Lines) -> tuple[Lines, Observations]:
+def approach(
+    sampler: Sampler, cone: Cone, lines: Lines
+) -> tuple[Lines, Observations, NDArray[np.intp]]:
     """Look for rings near lines.
 
     Returns
@@ -42,9 +44,12 @@ def approach(sampler: Sampler, cone: Cone, lines: Lines) -> tuple[Lines, Observa
         Those that were seen, with their widths.
     observations
         Of these.
+    absent
+        Rings that were looked for and are not there.
     """
     lines = lines[lines.reach > _NARROWEST * lines.scale]
-    half_width = np.minimum(lines.reach, (_HALF + 0.5) * lines.scale)
+    lines = lines[lines.apart(_half_width(lines))]
+    half_width = _half_width(lines)
     pixels = sampler.near(cone, lines, half_width, None)
     sector, line, size = renumbered(pixels, 2 * _HALF)
     mean, count, noise = _profiles(pixels, lines, sector, size)
@@ -73,7 +78,11 @@ def approach(sampler: Sampler, cone: Cone, lines: Lines) -> tuple[Lines, Observa
         sigma,
         significance,
     )
-    return replace(lines, fwhm=fwhm)[kept], found[seen]
+    return replace(lines, fwhm=fwhm)[kept], found[seen], lines.ring[~kept]
+
+
+def _half_width(lines: Lines) -> FloatArray:
+    return np.minimum(0.999 * lines.reach, (_HALF + 0.5) * lines.scale)
 
 
 def _profiles(

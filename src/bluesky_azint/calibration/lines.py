@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ class Lines:
         How far the middle to the next line is.
     scale
         The usual step of the angle over a pixel.
+    expected
+        Relative height by the structure of the calibrant, without thermal motion.
     radius
         Usual distance from the beam, in pixels.
     fwhm, lorentzian
@@ -40,6 +42,7 @@ class Lines:
     ring: NDArray[np.intp]
     two_theta: FloatArray
     reach: FloatArray
+    expected: FloatArray
     scale: FloatArray
     radius: FloatArray
     fwhm: FloatArray
@@ -58,9 +61,17 @@ class Lines:
         turns = np.ceil(2 * np.pi * self.radius / self.arc).astype(np.intp)
         return np.maximum(turns, 8)
 
-    def moved(self, calibrant: Calibrant, wavelength: float) -> Lines:
-        """The same lines at another wavelength."""
-        return replace(self, two_theta=calibrant.two_theta(wavelength)[self.ring])
+    def apart(self, half_width: FloatArray) -> NDArray[np.bool_]:
+        """Lines whose windows no higher line's window overlaps."""
+        apart = np.ones(len(self), dtype=bool)
+        for one in np.argsort(-self.expected):
+            if apart[one]:
+                overlap = (
+                    np.abs(self.two_theta - self.two_theta[one]) < half_width + half_width[one]
+                )
+                apart &= ~overlap | (self.expected > self.expected[one])
+                apart[one] = True
+        return apart
 
 
 def lines_on(surface: Surface, cone: Cone, calibrant: Calibrant, wavelength: float) -> Lines:
@@ -82,12 +93,19 @@ def lines_on(surface: Surface, cone: Cone, calibrant: Calibrant, wavelength: flo
         ring=found,
         two_theta=angles[found],
         reach=_reach(angles, strength)[found],
+        expected=(strength / (np.sin(0.5 * angles) ** 2 * np.cos(0.5 * angles)))[found],
         scale=np.array([np.median(scale[near[one]]) for one in found]),
         radius=np.array([np.median(radius[near[one]]) for one in found]),
         fwhm=np.full(len(found), np.nan),
         lorentzian=np.full(len(found), 0.3),
         arc=np.full(len(found), 30.0),
     )
+
+
+def joined(one: Lines, other: Lines) -> Lines:
+    """All lines of both."""
+    both = {name: np.concatenate([value, vars(other)[name]]) for name, value in vars(one).items()}
+    return Lines(**both)
 
 
 def _across(cone: Cone, places: FloatArray) -> FloatArray:

@@ -154,14 +154,17 @@ def refine(
         wavelength = known.value
     sampler = Sampler(image, unsaturated(image, ~mask), surface)
     tell("Looking for the rings", 0.0)
-    lines, seen = approach(sampler, start, lines_on(surface, start, calibrant, wavelength))
+    lines, seen, absent = approach(sampler, start, lines_on(surface, start, calibrant, wavelength))
     fit, rows, _ = _fitted(lines, seen, wavelength, constraints, None)
     among, before, used = None, fit, np.ones(len(lines), dtype=bool)
     for turn in range(passes):
         tell("Refining", (turn + 1) / (passes + 1))
         cone = before.cone
-        lines = _placed(lines, lines_on(surface, cone, calibrant, wavelength))
-        lines, seen, among = measure(sampler, cone, lines, among, rounds=3 if turn == 0 else 2)
+        now = lines_on(surface, cone, calibrant, wavelength)
+        others = now[~np.isin(now.ring, np.concatenate([lines.ring, absent]))]
+        lines, seen, among = measure(
+            sampler, cone, _placed(lines, now), others, among, rounds=3 if turn == 0 else 2
+        )
         fit, rows, used = _fitted(lines, seen, wavelength, constraints, before)
         if turn >= 2 and _same(before, fit):
             break

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.lines import Lines, shape
+from bluesky_azint.calibration.lines import Lines, joined, shape
 from bluesky_azint.calibration.observations import (
     Observations,
     lines_seen,
@@ -33,6 +33,7 @@ from bluesky_azint.calibration.observations import (
 )
 from bluesky_azint.calibration.sampling import Pixels, Sampler
 from bluesky_azint.calibration.surface import FloatArray
+from bluesky_azint.calibration.tails import Tails
 
 _WINDOW = 2.5  # widths on each side of the line
 _NARROWEST = 1.1  # widths on each side that a line must have to itself
@@ -66,6 +67,7 @@ def measure(
     sampler: Sampler,
     cone: Cone,
     lines: Lines,
+    others: Lines,
     among: NDArray[np.intp] | None = None,
     rounds: int = 3,
 ) -> tuple[Lines, Observations, NDArray[np.intp]]:
@@ -79,6 +81,8 @@ def measure(
         How the detector stands, right to a fraction of the width of the rings.
     lines
         With their widths.
+    others
+        Lines that may be there, too, but that cannot be fitted.
     among
         The pixels that may be near rings; None means all.
     rounds
@@ -93,9 +97,11 @@ def measure(
     among
         The pixels that will be near them in the next pass.
     """
-    lines = lines[lines.reach > _NARROWEST * lines.fwhm]
-    half_width = np.minimum(_WINDOW * lines.fwhm, lines.reach)
-    wide = np.minimum(half_width + 1.5 * lines.scale, lines.reach)
+    narrow = (lines.reach <= _NARROWEST * lines.fwhm) | ~lines.apart(_half_width(lines))
+    others = joined(others, lines[narrow])
+    lines = lines[~narrow]
+    half_width = _half_width(lines)
+    wide = np.minimum(half_width + 1.5 * lines.scale, 0.999 * lines.reach)
     pixels = sampler.near(cone, lines, half_width if among is not None else wide, among)
     if among is None:
         among = pixels.index
@@ -105,7 +111,8 @@ def measure(
     sector, line, size = renumbered(pixels, max(min(fewest, 60.0), 20.0))
     keep = sector < size
     pixels = Pixels(**{name: value[keep] for name, value in vars(pixels).items()})
-    fitted = _fit(pixels, sector[keep], line, lines, half_width, rounds)
+    tails = Tails(lines, others, half_width)
+    fitted = _fit(pixels, sector[keep], line, lines, tails, rounds)
     lines, seen, shift, sigma, significance, weight = fitted
     found = observations(
         sampler.surface,
@@ -126,12 +133,16 @@ def measure(
     return replace(lines, arc=arc)[kept], found[seen], among
 
 
+def _half_width(lines: Lines) -> FloatArray:
+    return np.minimum(_WINDOW * lines.fwhm, 0.999 * lines.reach)
+
+
 def _fit(
     pixels: Pixels,
     sector: NDArray[np.intp],
     line: NDArray[np.intp],
     lines: Lines,
-    half_width: FloatArray,
+    tails: Tails,
     rounds: int,
 ) -> tuple[Lines, NDArray[np.bool_], FloatArray, FloatArray, FloatArray, FloatArray]:
     """Gauss and Newton; all that `measure` tells of sectors."""
@@ -139,8 +150,9 @@ def _fit(
     count = np.bincount(sector, minlength=size)
     mean = np.bincount(sector, pixels.value, size) / count
     least = np.maximum(0.1 * mean, 1e-6 * max(float(mean.max(initial=0.0)), 1e-12))
-    half = half_width[line]
-    x_relative = pixels.x / half_width[pixels.line]
+    half = tails.half_width[line]
+    x_relative = pixels.x / tails.half_width[pixels.line]
+    height, tail = np.zeros(len(lines)), np.zeros(len(pixels))
     fwhm, lorentzian = lines.fwhm.copy(), lines.lorentzian.copy()
     shift = np.zeros(size)
     good = np.ones(len(pixels))
@@ -148,9 +160,11 @@ def _fit(
     scatter = np.ones(size)
     for turn in range(rounds + 1):
         columns = _columns(pixels, sector, x_relative, shift, fwhm, lorentzian)
-        sums = _sums(columns, pixels.value, good / variance, sector, size)
+        if height.any():
+            tail = pixels.weight * tails.at(pixels.line, x_relative, height, fwhm, lorentzian)
+        sums = _sums(columns, pixels.value - tail, good / variance, sector, size)
         values, covariance = sums.solved(_LINEAR)
-        expected = _expected(columns, values, sector)
+        expected = _expected(columns, values, sector) + tail
         off = pixels.value - expected
         used = np.maximum(np.bincount(sector, good, size) - _LINEAR, 1.0)
         scatter = np.bincount(sector, good * off * off / variance, size) / used
@@ -162,8 +176,9 @@ def _fit(
         variance = np.maximum(expected, least[sector])
         amplitude, error = values[:, 0], np.sqrt(scatter * covariance[:, 0, 0])
         sure = amplitude > _SEEN * error
+        height = _typical(amplitude, sure, line, len(lines))
         if turn > 0:
-            typical = _typical(amplitude, sure, line, len(lines))[line]
+            typical = height[line]
             step = values[:, 1] / np.maximum(np.maximum(amplitude, 0.3 * typical), 1e-300)
             limit = 0.4 * fwhm[line]
             shift = np.clip(shift + np.clip(step, -limit, limit), -half * 0.6, half * 0.6)
@@ -173,10 +188,13 @@ def _fit(
             lorentzian = np.clip(lorentzian + rounder, 0.0, 1.0)
     amplitude = values[:, 0]
     error = np.sqrt(scatter * covariance[:, 0, 0])
+    # The scatter of those pixels that tell of the place: between rings there may be nothing.
+    weight = good * columns[1] ** 2 / variance
+    scatter = np.bincount(sector, weight * off * off / variance, size)
+    scatter /= np.maximum(np.bincount(sector, weight, size), 1e-300)
     typical = _typical(amplitude, amplitude > _SEEN * error, line, len(lines))[line]
     last = values[:, 1] / np.maximum(np.maximum(amplitude, 0.3 * typical), 1e-300)
     sigma = np.sqrt(scatter * covariance[:, 1, 1]) / np.maximum(amplitude, 1e-300)
-    weight = good * columns[1] ** 2 / variance
     seen = (amplitude > _SEEN * error) & (np.abs(shift + last) < 0.5 * half)
     seen &= (np.abs(last) < 0.3 * fwhm[line]) & (sigma < 0.5 * fwhm[line])
     seen &= on_both_sides(pixels.x - shift[sector], weight, sector, size, _FLANK)
