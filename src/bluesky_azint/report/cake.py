@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _RADIAL, _AZIMUTHAL = 700, 240
+_FEW = 500_000  # pixels, which leave bins empty if each goes into one of them
 
 
 def draw_cake(calibration: Calibration, contours: Contours, frame: Frame) -> Figure:
@@ -32,7 +33,7 @@ def draw_cake(calibration: Calibration, contours: Contours, frame: Frame) -> Fig
         npt=_RADIAL,
         npt_azim=_AZIMUTHAL,
         unit="2th_deg",
-        splitting="no",
+        splitting="bbox" if frame.counts.size < _FEW else "no",
         mask=frame.bad,
         radial_range=_range(rings, contours),
         engine="histogram",

@@ -11,7 +11,13 @@ NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int] = ()) -> str:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    words: Sequence[int] = (),
+    kind: str = "plain",
+) -> str:
     """A table of text; the first column names its rows.
 
     Parameters
@@ -22,6 +28,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence
         Cells.
     words
         Columns that hold sentences, and not numbers.
+    kind
+        Class of the table, for its style.
     """
     body = "".join(
         "<tr>"
@@ -34,7 +42,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence
         for number, name in enumerate(head)
     )
     top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}">{top}<tbody>{body}</tbody></table></div>'
 
 
 def paragraphs(sentences: Iterable[str], tag: str = "li") -> str:

@@ -185,8 +185,8 @@ def _list(heading: str, sentences: tuple[str, ...] | list[str]) -> str:
 def _key_figures(calibration: Calibration) -> str:
     """The numbers that everybody asks for first."""
     beam, geometry = calibration.beam, calibration.candidate
-    if beam is None or geometry is None:
-        return ""
+    if beam is None or geometry is None or calibration.verdict == "refused":
+        return ""  # nobody is to copy the numbers of a geometry that was refused
     detector = geometry.detector
     values = {
         "distance": f"{1e3 * beam.distance:.2f} mm",

@@ -12,7 +12,17 @@ from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.report.frame import Frame, contrast, stabilised
 from bluesky_azint.report.rings import Contours, marked_rings
-from bluesky_azint.report.style import DATA, FOREIGN, GRID, INK, MASKED, MUTED, RING_COLOURS, figure
+from bluesky_azint.report.style import (
+    BEAM,
+    DATA,
+    FOREIGN,
+    INK,
+    MASKED,
+    MUTED,
+    PANE,
+    RING_COLOURS,
+    figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +42,7 @@ def draw_setup(calibration: Calibration, contours: Contours, frame: Frame) -> Fi
     drawn = figure(height=5.0)
     # The labels of three dimensions are not reckoned with by automatic layouts.
     drawn.set_layout_engine("none")
-    axes: Axes3D = drawn.add_axes((0.0, 0.12, 1.0, 0.88), projection="3d")
+    axes: Axes3D = drawn.add_axes((0.0, 0.16, 1.0, 0.84), projection="3d", computed_zorder=False)
     counts, block = frame.shrunk(_TILES)
     shown = stabilised(counts)
     low, high = contrast(shown)
@@ -41,7 +51,7 @@ def draw_setup(calibration: Calibration, contours: Contours, frame: Frame) -> Fi
     )
     x, y, z = _corners(contours, shown.shape, block, frame.counts.shape)
     axes.plot_surface(
-        z, x, y, facecolors=paint, rstride=1, cstride=1, shade=False, linewidth=0, alpha=0.95
+        z, x, y, facecolors=paint, rstride=1, cstride=1, shade=False, linewidth=0, zorder=1
     )
     _outline(axes, x, y, z)
     _cones(axes, calibration, contours)
@@ -51,12 +61,12 @@ def draw_setup(calibration: Calibration, contours: Contours, frame: Frame) -> Fi
     axes.set(ylabel="x (mm)", zlabel="y (mm)")
     size = np.array([max(np.ptp(z), beam), np.ptp(x), np.ptp(y)])
     size[0] = min(max(size[0], z.max()), _LONGEST * across)
-    axes.set_box_aspect(np.maximum(size, 0.15 * across), zoom=1.05)
+    axes.set_box_aspect(np.maximum(size, 0.15 * across), zoom=1.0)
     axes.view_init(elev=22, azim=-125)
     axes.locator_params(nbins=5)
     axes.grid(False)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color(GRID)
+        axis.set_pane_color(PANE)
         axis.label.set_color(INK)
         axis.set_tick_params(colors=INK)
         axis.line.set(color=MUTED, linewidth=0.6)
@@ -82,12 +92,12 @@ def _outline(axes: Axes3D, x: FloatArray, y: FloatArray, z: FloatArray) -> None:
     border = [
         np.concatenate([one[0], one[:, -1], one[-1, ::-1], one[::-1, 0]]) for one in (z, x, y)
     ]
-    axes.plot(*border, color=INK, linewidth=0.8)
+    axes.plot(*border, color=INK, linewidth=0.8, zorder=2)
     for edge, colour, label in (
         ((0, slice(None)), DATA, "fast axis (columns)"),
         ((slice(None), 0), FOREIGN, "slow axis (rows)"),
     ):
-        axes.plot(z[edge], x[edge], y[edge], color=colour, linewidth=2.5, label=label)
+        axes.plot(z[edge], x[edge], y[edge], color=colour, linewidth=2.5, label=label, zorder=2)
 
 
 def _cones(axes: Axes3D, calibration: Calibration, contours: Contours) -> None:
@@ -110,17 +120,23 @@ def _cones(axes: Axes3D, calibration: Calibration, contours: Contours) -> None:
             label = None
             for one in np.linspace(0, len(line) - 1, 6)[:-1].astype(int):
                 axes.plot(
-                    [0, z[one]], [0, x[one]], [0, y[one]], color=colour, linewidth=0.5, alpha=0.35
+                    [0, z[one]],
+                    [0, x[one]],
+                    [0, y[one]],
+                    color=colour,
+                    linewidth=0.5,
+                    alpha=0.35,
+                    zorder=3,
                 )
 
 
 def _beam(axes: Axes3D, geometry: Geometry, across: float) -> float:
     """The beam, from before the sample to the plane of the detector; its end in millimetres."""
     end = 1e3 * Cone.of(geometry).distance
-    axes.plot([-0.25 * end, end], [0, 0], [0, 0], color="#c62828", linewidth=1.4, label="beam")
-    axes.plot([0], [0], [0], "o", color=INK, markersize=6)
+    axes.plot([-0.25 * end, end], [0, 0], [0, 0], color=BEAM, linewidth=1.4, label="beam", zorder=4)
+    axes.plot([0], [0], [0], "o", color=INK, markersize=6, zorder=6)
     axes.text(0, 0, 0.12 * across, "sample", color=INK, fontsize=9, ha="center")
-    axes.plot([end], [0], [0], "+", color="#c62828", markersize=9, zorder=6)
+    axes.plot([end], [0], [0], "+", color=BEAM, markersize=9, zorder=6)
     foot = 1e3 * np.array(
         geometry.lab_from_plane(np.array(geometry.poni1), np.array(geometry.poni2))
     )

@@ -21,9 +21,11 @@ DPI = 160
 INK = "#243b53"
 MUTED = "#829ab1"
 GRID = "#e4e9ef"
+PANE = "#f3f6f9"
 MASKED = "#cfe0ee"
 DATA = "#2f6f9f"
 FOREIGN = "#0f8a7e"
+BEAM = "#c62828"
 RING_COLOURS: dict[State, str] = {"used": "#e8710a", "left out": "#8e44ad", "missing": "#c62828"}
 RING_WORDS: dict[State, str] = {
     "used": "ring used",
@@ -84,7 +86,10 @@ def key_below(drawn: Figure, handles: list[Line2D]) -> None:
 
 
 def png(drawn: Figure) -> bytes:
-    """A figure as PNG of 256 colours, a third of the size of one of all."""
+    """A figure as PNG of 256 colours, a third of the size of one of all.
+
+    The colours that mean something are among them, however few pixels have them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -93,5 +98,21 @@ def png(drawn: Figure) -> bytes:
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     picture = Image.fromarray(pixels[..., :3])
     file = BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    kept = _kept_colours()
+    others = picture.quantize(256 - len(kept) // 3)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((others.getpalette() or [])[: 768 - len(kept)] + kept)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _kept_colours() -> list[int]:
+    """Red, green and blue of the colours that mean something, full and halfway to white."""
+    from matplotlib.colors import to_rgb
+
+    named = {INK, MASKED, DATA, FOREIGN, BEAM, *RING_COLOURS.values()}
+    full = np.array([to_rgb(name) for name in sorted(named)])
+    levels: list[int] = (
+        np.rint(255 * np.concatenate([full, (full + 1) / 2])).astype(int).ravel().tolist()
+    )
+    return levels

@@ -21,20 +21,19 @@ KEV_ANGSTROM = 12.398419843320026  # h c / e: exact in the SI of 2019
 
 @dataclass(frozen=True)
 class _Parameter:
-    """How a parameter is written: `scale` turns what it is stored in into `unit`."""
+    """How a parameter is written: `scale` turns it from what it is stored in to the unit named."""
 
     name: str
-    unit: str
     scale: float
 
 
 _PONI = (
-    _Parameter("distance", "mm", 1e3),
-    _Parameter("PONI 1, slow axis", "mm", 1e3),
-    _Parameter("PONI 2, fast axis", "mm", 1e3),
-    _Parameter("rot1", "degree", 180 / np.pi),
-    _Parameter("rot2", "degree", 180 / np.pi),
-    _Parameter("wavelength", "Å", 1e10),
+    _Parameter("distance (mm)", 1e3),
+    _Parameter("PONI 1, slow axis (mm)", 1e3),
+    _Parameter("PONI 2, fast axis (mm)", 1e3),
+    _Parameter("rot1 (degree)", 180 / np.pi),
+    _Parameter("rot2 (degree)", 180 / np.pi),
+    _Parameter("wavelength (Å)", 1e10),
 )
 _PONI_SHORT = ("dist", "poni1", "poni2", "rot1", "rot2", "λ")
 _BEAM_SHORT = ("centre 1", "centre 2", "distance", "tilt 1", "tilt 2", "λ")
@@ -56,11 +55,11 @@ def beam_table(calibration: Calibration, geometry: Geometry) -> str:
     # Slopes as angles: d atan(t) = dt / (1 + t^2).
     angles = [180 / np.pi / (1 + slope**2) for slope in (beam.tilt1, beam.tilt2)]
     parameters = (
-        _Parameter("beam centre 1, slow axis", "pixel", 1 / pixel1),
-        _Parameter("beam centre 2, fast axis", "pixel", 1 / pixel2),
-        _Parameter("distance along the beam", "mm", 1e3),
-        _Parameter("tilt 1", "degree", angles[0]),
-        _Parameter("tilt 2", "degree", angles[1]),
+        _Parameter("centre 1, slow axis (pixel)", 1 / pixel1),
+        _Parameter("centre 2, fast axis (pixel)", 1 / pixel2),
+        _Parameter("distance along the beam (mm)", 1e3),
+        _Parameter("tilt 1 (degree)", angles[0]),
+        _Parameter("tilt 2 (degree)", angles[1]),
     )
     tilts = [
         np.rad2deg(np.arctan(slope)) / angle
@@ -83,8 +82,8 @@ def _parameters(
             np.nan if one is None or index >= len(one) else float(one[index]) * parameter.scale
             for one in (sigma, jackknife)
         ]
-        rows.append((parameter.name, *measured(value * parameter.scale, *errors), parameter.unit))
-    return table(("", "value", "± statistical", "± jackknife", "unit"), rows, words=(4,))
+        rows.append((parameter.name, *measured(value * parameter.scale, *errors)))
+    return table(("", "value", "± statistical", "± jackknife"), rows)
 
 
 def poni_correlations(calibration: Calibration) -> str:
@@ -162,7 +161,7 @@ def ring_table(calibration: Calibration) -> str:
     ]
     head = (
         "hkl", "d (Å)", "2θ (degree)", "sectors", "circle", "mean (px)", "± (px)", "rms (px)",
-        "width (px)", "",
+        "width (px)", "state",
     )  # fmt: skip
     return table(head, rows, words=(9,)) if rows else ""
 
@@ -200,7 +199,8 @@ def merit_table(calibration: Calibration) -> str:
         *_wavelength_rows(calibration),
         *_distortion_rows(calibration),
     ]
-    return table(("", "", "meaning"), [r for r in rows if r[1] != NOTHING], words=(2,))
+    rows = [row for row in rows if row[1] != NOTHING]
+    return table(("", "", "meaning"), rows, words=(2,), kind="explained") if rows else ""
 
 
 def _match_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
