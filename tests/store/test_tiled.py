@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bluesky_azint.errors import StoreError
-from bluesky_azint.store import CalibrationRecord, TiledStore
+from bluesky_azint.store import CalibrationRecord, TiledStore, open_store
 
 if TYPE_CHECKING:
     from tiled.client.container import Container
@@ -105,3 +105,29 @@ def test_a_server_that_is_gone(
     ):
         with pytest.raises(StoreError, match="does not answer as it should: Connection refused"):
             ask()
+
+
+def test_a_store_at_an_address(
+    tiled_client: Container, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = str(uuid4())
+    tiled_client.create_container(key)
+    where = tiled_client[key].uri
+    monkeypatch.setenv("TILED_API_KEY", tiled_client.context.api_key)
+    with pytest.raises(StoreError, match="no calibration store at"):
+        open_store(where)
+    stores = [
+        open_store(where, new=True),
+        open_store(where),
+        open_store(f"{where}/calibrations"),
+    ]
+    stores[0].save(record := make_record())
+    for store in stores:
+        assert isinstance(store, TiledStore)
+        assert store.get(record.uid) == record
+        store.client.context.close()
+    with pytest.raises(StoreError, match=r"Nothing at .* can be opened"):
+        open_store(f"{where}/nothing")
+    monkeypatch.delenv("TILED_API_KEY")
+    with pytest.raises(StoreError, match="set TILED_API_KEY"):
+        open_store(where)

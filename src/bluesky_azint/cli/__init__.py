@@ -14,7 +14,7 @@ from importlib import import_module
 
 from bluesky_azint.errors import AzintError, RecipeError
 
-COMMANDS = ("benchmark", "convert", "demo", "integrate", "profiles")
+COMMANDS = ("benchmark", "calibrations", "convert", "demo", "integrate", "profiles")
 
 FAILED = 1
 WRONG_USAGE = 2

@@ -20,7 +20,7 @@ request, which does not replace anything: whoever reads meanwhile finds all of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -108,21 +108,16 @@ class TiledStore:
         StoreError
             If there is none, or the server cannot be asked.
         """
-        from httpx import HTTPError
-        from tiled.client import from_uri
-
-        try:
-            client = from_uri(uri)
-        except (HTTPError, KeyError) as error:
-            raise StoreError(
-                f"There is no Tiled server at {uri} that answers as it should: {error}"
-            ) from error
-        if STORE_SPEC in [spec.name for spec in client.specs]:
-            return cls(client)
-        with _asking(client):
-            if not new and KEY not in client:
+        with ExitStack() as stack:
+            client = _connect(uri, stack)
+            if STORE_SPEC in [spec.name for spec in client.specs]:
+                store = cls(client)
+            elif new or KEY in client:
+                store = cls.open(client)
+            else:
                 raise StoreError(f"There is no calibration store at {uri}.")
-        return cls.open(client)
+            stack.pop_all()
+        return store
 
     def save(self, record: CalibrationRecord) -> None:
         """Keep a record for good.
@@ -323,6 +318,23 @@ class TiledStore:
             except KeyError as error:
                 raise StoreError(f"The file is not at {where}.") from error
             return checked_content(array.read().tobytes(), digest, where)
+
+
+def _connect(uri: str, stack: ExitStack) -> Container:
+    """What is at an address; the connection is closed with the stack."""
+    from httpx import HTTPError
+    from tiled.client.constructors import from_context
+    from tiled.client.context import Context
+
+    try:
+        context, path = Context.from_any_uri(uri)
+        stack.callback(context.close)
+        return from_context(context, node_path_parts=path)
+    except (HTTPError, KeyError, RuntimeError) as error:  # the last where a key is lacking
+        raise StoreError(
+            f"Nothing at {uri} can be opened with Tiled: {error} Check the address, and set "
+            "TILED_API_KEY in the environment if the server wants one."
+        ) from error
 
 
 def _create(
