@@ -51,8 +51,9 @@ def approach(
     lines = lines[lines.apart(_half_width(lines))]
     half_width = _half_width(lines)
     pixels = sampler.near(cone, lines, half_width, None)
-    sector, line, size = renumbered(pixels, 2 * _HALF)
-    mean, count, noise = _profiles(pixels, lines, sector, size)
+    pixels, line = renumbered(pixels, np.full(len(lines), 2.0 * _HALF))
+    size = len(line)
+    mean, count, noise = _profiles(pixels, lines, size)
     allowed = np.minimum(_SEARCH, 0.6 * lines.reach / lines.scale)
     gains, shifts = zip(
         *(_matched(mean, count, noise, width, allowed[line]) for width in _WIDTHS), strict=True
@@ -68,12 +69,11 @@ def approach(
     seen &= lines_seen(lines, line[seen], _FEWEST)[line]
     kept = lines_seen(lines, line[seen], 1)
     sigma = np.maximum(fwhm[line] / np.maximum(significance, 1.0), 0.05 * lines.scale[line])
-    row, column = middles(sampler.surface.shape[1], pixels.index, sector, size + 1, None)
     found = observations(
         sampler.surface,
         cone,
         (np.cumsum(kept) - 1)[line],
-        (row[:size], column[:size]),
+        middles(sampler.surface.shape[1], pixels, size),
         shift * lines.scale[line],
         sigma,
         significance,
@@ -85,26 +85,24 @@ def _half_width(lines: Lines) -> FloatArray:
     return np.minimum(0.999 * lines.reach, (_HALF + 0.5) * lines.scale)
 
 
-def _profiles(
-    pixels: Pixels, lines: Lines, sector: NDArray[np.intp], size: int
-) -> tuple[FloatArray, FloatArray, float]:
+def _profiles(pixels: Pixels, lines: Lines, size: int) -> tuple[FloatArray, FloatArray, float]:
     """Mean roots of counts and numbers of pixels, ``(sectors, steps)``, and the variance of one."""
     bins = 2 * _HALF + 1
     place = np.rint(pixels.x / lines.scale[pixels.line]).astype(np.intp) + _HALF
-    place = np.clip(place, 0, bins - 1) + sector * bins
+    place = np.clip(place, 0, bins - 1) + pixels.sector * bins
     root = 2.0 * np.sqrt(np.maximum(pixels.value, 0.0) + 0.375)
     weight: FloatArray = np.ones(len(pixels))
-    variance = np.full((size + 1) * bins, np.inf)
+    variance = np.full(size * bins, np.inf)
     for _ in range(3):
-        count, mean = _means(place, root, weight, (size + 1) * bins)
+        count, mean = _means(place, root, weight, size * bins)
         square = (root - mean[place]) ** 2
-        _, variance = _means(place, square, weight, (size + 1) * bins)
+        _, variance = _means(place, square, weight, size * bins)
         # Without what stands out: hot pixels.
         weight = (square <= 12.0 * variance[place] + 1e-12).astype(np.float64)
     many = count >= 5
     noise = float(np.median(variance[many])) if many.any() else 1.0
-    shape = (size + 1, bins)
-    return mean.reshape(shape)[:size], count.reshape(shape)[:size], max(noise, 1e-3)
+    shape = (size, bins)
+    return mean.reshape(shape), count.reshape(shape), max(noise, 1e-3)
 
 
 def _means(

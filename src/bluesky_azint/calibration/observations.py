@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,38 +100,46 @@ def observations(
 
 
 def middles(
-    columns: int,
-    index: NDArray[np.intp],
-    sector: NDArray[np.intp],
-    size: int,
-    weight: FloatArray | None,
+    columns: int, pixels: Pixels, size: int, weight: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """The mean rows and columns of the pixels of sectors."""
-    total = np.maximum(np.bincount(sector, weight, size), 1e-300)
+    total = np.maximum(np.bincount(pixels.sector, weight, size), 1e-300)
     mean = [
-        np.bincount(sector, along if weight is None else along * weight, size) / total
-        for along in np.divmod(index, columns)
+        np.bincount(pixels.sector, along if weight is None else along * weight, size) / total
+        for along in np.divmod(pixels.index, columns)
     ]
     return mean[0], mean[1]
 
 
-def renumbered(pixels: Pixels, fewest: float) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Sectors of at least so many pixels numbered from 0 on.
+def renumbered(
+    pixels: Pixels, fewest: FloatArray, most: int | None = None
+) -> tuple[Pixels, NDArray[np.intp]]:
+    """Pixels of sectors that have enough of them, the sectors numbered from 0 on.
+
+    Parameters
+    ----------
+    pixels
+        Of all sectors.
+    fewest
+        Pixels of a sector that are enough, for each line.
+    most
+        About how many sectors of a line are enough; None means all.
 
     Returns
     -------
-    The new number of every pixel's sector, the line of every new sector, and how many there are;
-    pixels of sectors that are too small get the number behind the last.
+    The pixels, and the line of every sector.
     """
     count = np.bincount(pixels.sector)
-    large = count >= fewest
-    size = int(np.count_nonzero(large))
-    number = np.full(len(count), size, dtype=np.intp)
-    number[large] = np.arange(size)
-    lines = np.zeros(size + 1, dtype=np.intp)
-    sector = number[pixels.sector]
-    lines[sector] = pixels.line
-    return sector, lines[:size], size
+    lines = np.zeros(len(count), dtype=np.intp)
+    lines[pixels.sector] = pixels.line
+    kept = (count > 0) & (count >= fewest[lines])
+    if most is not None:
+        of = np.bincount(lines[kept], minlength=len(fewest))
+        turn = np.cumsum(kept) - 1 - (np.cumsum(of) - of)[lines]
+        kept &= turn % np.maximum(of // most, 1)[lines] == 0
+    number = np.cumsum(kept) - 1
+    pixels = pixels[kept[pixels.sector]]
+    return replace(pixels, sector=number[pixels.sector]), lines[kept]
 
 
 def on_both_sides(

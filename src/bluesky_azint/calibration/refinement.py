@@ -33,6 +33,9 @@ from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError
 
 _FEWEST = 8  # sectors
+_FEW = 24  # sectors of a line that do for the first pass
+_SETTLED = 0.03  # pixels: a pass that moves the rings no farther is the last
+_SETTLED_WIDTH = 0.1  # the same, for the logarithm of their widths
 _TILT = np.deg2rad(1.0)
 _TOLD = 0.03  # of the width: a ring that moves less does not tell the tilt
 _DISAGREES = 4.0  # standard errors
@@ -162,11 +165,15 @@ def refine(
         cone = before.cone
         now = lines_on(surface, cone, calibrant, wavelength)
         others = now[~np.isin(now.ring, np.concatenate([lines.ring, absent]))]
-        lines, seen, among = measure(
-            sampler, cone, _placed(lines, now), others, among, rounds=3 if turn == 0 else 2
-        )
+        lines = _placed(lines, now)
+        width, few = dict(zip(lines.ring, lines.fwhm, strict=True)), _FEW if turn == 0 else None
+        lines, seen, among = measure(sampler, cone, lines, others, among, few)
         fit, rows, used = _fitted(lines, seen, wavelength, constraints, before)
-        if turn >= 2 and _same(before, fit):
+        settled = all(
+            abs(np.log(one / width[ring])) < _SETTLED_WIDTH
+            for ring, one in zip(lines.ring, lines.fwhm, strict=True)
+        )
+        if turn > 0 and settled and _moved(before, fit) < _SETTLED:
             break
         before = fit
     tell("Refining", 1.0)
@@ -278,11 +285,10 @@ def _means(fit: Fit, line: NDArray[np.intp], count: int) -> tuple[FloatArray, Fl
     return mean, np.sqrt(1.0 / total)
 
 
-def _same(before: Fit, after: Fit) -> bool:
-    """Whether a pass has changed next to nothing."""
-    step = after.values - before.values
-    sigma = np.sqrt(np.diag(after.covariance))
-    return bool(np.all(np.abs(step) <= 0.05 * sigma + 1e-12))
+def _moved(before: Fit, after: Fit) -> float:
+    """By how much a pass has moved the rings, at most, in pixels."""
+    moved = after.jacobian @ (after.values - before.values)
+    return float(np.abs(moved).max())
 
 
 def _told(

@@ -49,6 +49,11 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Pixels:
+        if chosen.all():
+            return self
+        return Pixels(**{name: value[chosen] for name, value in vars(self).items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Sampler:

@@ -16,12 +16,13 @@ larger than in its middle by 1/24 of the Laplacian times its area.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone
+from bluesky_azint.calibration.equations import Equations, equations
 from bluesky_azint.calibration.lines import Lines, joined, shape
 from bluesky_azint.calibration.observations import (
     Observations,
@@ -37,30 +38,15 @@ from bluesky_azint.calibration.tails import Tails
 
 _WINDOW = 2.5  # widths on each side of the line
 _NARROWEST = 1.1  # widths on each side that a line must have to itself
+_SPARE = 1.5  # pixels on each side of the window that the next pass may need
+_ROUNDS = 3  # of Gauss and Newton
 _SEEN = 4.0  # standard errors
 _WANTED = 8.0  # standard errors: what sectors of weak rings are lengthened for
 _LONGEST = 8.0  # times as long
 _FEWEST = 3  # sectors that make a line
+_SMALLEST = 0.4  # of the pixels of a full sector
 _FLANK = 0.25  # of the weight of a full sector that each side must have
 _STRAY = 6.0  # standard errors: a pixel so far off is broken
-_LINEAR = 4  # amplitude, shift, and the straight line; after them width and shape
-
-
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """Normal equations of all sectors, and what they are solved to."""
-
-    matrix: FloatArray
-    right: FloatArray
-
-    def solved(self, count: int) -> tuple[FloatArray, FloatArray]:
-        """The first unknowns when the others are left alone, and their covariances."""
-        matrix = self.matrix[:, :count, :count]
-        size = np.sqrt(np.maximum(np.einsum("sii->si", matrix), 1e-300))
-        scaled = matrix / (size[:, :, np.newaxis] * size[:, np.newaxis, :])
-        scaled = scaled + 1e-10 * np.eye(count)
-        inverse = np.linalg.inv(scaled) / (size[:, :, np.newaxis] * size[:, np.newaxis, :])
-        return np.einsum("sij,sj->si", inverse, self.right[:, :count]), inverse
 
 
 def measure(
@@ -69,7 +55,7 @@ def measure(
     lines: Lines,
     others: Lines,
     among: NDArray[np.intp] | None = None,
-    rounds: int = 3,
+    most: int | None = None,
 ) -> tuple[Lines, Observations, NDArray[np.intp]]:
     """Fit all rings in all sectors.
 
@@ -85,8 +71,8 @@ def measure(
         Lines that may be there, too, but that cannot be fitted.
     among
         The pixels that may be near rings; None means all.
-    rounds
-        Of Gauss and Newton.
+    most
+        About how many sectors of a line are enough; None means all.
 
     Returns
     -------
@@ -98,194 +84,153 @@ def measure(
         The pixels that will be near them in the next pass.
     """
     narrow = (lines.reach <= _NARROWEST * lines.fwhm) | ~lines.apart(_half_width(lines))
-    others = joined(others, lines[narrow])
-    lines = lines[~narrow]
+    others, lines = joined(others, lines[narrow]), lines[~narrow]
     half_width = _half_width(lines)
-    wide = np.minimum(half_width + 1.5 * lines.scale, 0.999 * lines.reach)
+    wide = np.minimum(half_width + _SPARE * lines.scale, 0.999 * lines.reach)
     pixels = sampler.near(cone, lines, half_width if among is not None else wide, among)
     if among is None:
         among = pixels.index
-        inside = np.abs(pixels.x) <= half_width[pixels.line]
-        pixels = Pixels(**{name: value[inside] for name, value in vars(pixels).items()})
-    fewest = 0.4 * float(np.median(2 * half_width / lines.scale)) * 30.0
-    sector, line, size = renumbered(pixels, max(min(fewest, 60.0), 20.0))
-    keep = sector < size
-    pixels = Pixels(**{name: value[keep] for name, value in vars(pixels).items()})
-    tails = Tails(lines, others, half_width)
-    fitted = _fit(pixels, sector[keep], line, lines, tails, rounds)
-    lines, seen, shift, sigma, significance, weight = fitted
-    found = observations(
-        sampler.surface,
-        cone,
-        line,
-        middles(sampler.surface.shape[1], pixels.index, sector[keep], size, weight),
-        shift,
-        sigma,
-        significance,
-    )
-    found = replace(found, shift=shift - _bent(cone, found, sampler.surface.pixel))
-    weak = np.array([_median(significance[line == one]) for one in range(len(lines))])
-    longer = np.clip((_WANTED / np.maximum(weak, 1.0)) ** 2, 1.0, _LONGEST)
+    full = _SMALLEST * 2 * half_width / lines.scale * lines.arc
+    pixels = pixels[np.abs(pixels.x) <= half_width[pixels.line]]
+    pixels, line = renumbered(pixels, np.clip(full, 20.0, 60.0), most)
+    fit = _Fit(pixels, line, lines, Tails(lines, others, half_width))
+    for turn in range(_ROUNDS):
+        fit.solve()
+        fit.improve(shifts=turn > 0)
+    fit.solve(widths=False)
+    found, seen = fit.observations(sampler, cone)
+    strength = np.array([_median(found.significance[line == one]) for one in range(len(lines))])
+    longer = np.clip((_WANTED / np.maximum(strength, 1.0)) ** 2, 1.0, _LONGEST)
     arc = np.clip(lines.arc * longer, 30.0, 30.0 * _LONGEST)
     seen &= lines_seen(lines, line[seen], _FEWEST)[line]
     kept = lines_seen(lines, line[seen], 1)
     found = replace(found, line=(np.cumsum(kept) - 1)[line])
-    return replace(lines, arc=arc)[kept], found[seen], among
+    lines = replace(lines, arc=arc, fwhm=fit.fwhm, lorentzian=fit.lorentzian)
+    return lines[kept], found[seen], among
 
 
 def _half_width(lines: Lines) -> FloatArray:
     return np.minimum(_WINDOW * lines.fwhm, 0.999 * lines.reach)
 
 
-def _fit(
-    pixels: Pixels,
-    sector: NDArray[np.intp],
-    line: NDArray[np.intp],
-    lines: Lines,
-    tails: Tails,
-    rounds: int,
-) -> tuple[Lines, NDArray[np.bool_], FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Gauss and Newton; all that `measure` tells of sectors."""
-    size = len(line)
-    count = np.bincount(sector, minlength=size)
-    mean = np.bincount(sector, pixels.value, size) / count
-    least = np.maximum(0.1 * mean, 1e-6 * max(float(mean.max(initial=0.0)), 1e-12))
-    half = tails.half_width[line]
-    x_relative = pixels.x / tails.half_width[pixels.line]
-    height, tail = np.zeros(len(lines)), np.zeros(len(pixels))
-    fwhm, lorentzian = lines.fwhm.copy(), lines.lorentzian.copy()
-    shift = np.zeros(size)
-    good = np.ones(len(pixels))
-    variance = np.maximum(pixels.value * 0.0 + mean[sector], least[sector])
-    scatter = np.ones(size)
-    for turn in range(rounds + 1):
-        columns = _columns(pixels, sector, x_relative, shift, fwhm, lorentzian)
-        if height.any():
-            tail = pixels.weight * tails.at(pixels.line, x_relative, height, fwhm, lorentzian)
-        sums = _sums(columns, pixels.value - tail, good / variance, sector, size)
-        values, covariance = sums.solved(_LINEAR)
-        expected = _expected(columns, values, sector) + tail
-        off = pixels.value - expected
-        used = np.maximum(np.bincount(sector, good, size) - _LINEAR, 1.0)
-        scatter = np.bincount(sector, good * off * off / variance, size) / used
-        scatter = np.maximum(scatter, 1e-12)
-        allowed = _STRAY**2 * scatter[sector] * (variance + scatter[sector])
-        good = (off * off <= allowed).astype(np.float64)
-        if turn == rounds:
-            break
-        variance = np.maximum(expected, least[sector])
-        amplitude, error = values[:, 0], np.sqrt(scatter * covariance[:, 0, 0])
-        sure = amplitude > _SEEN * error
-        height = _typical(amplitude, sure, line, len(lines))
-        if turn > 0:
-            typical = height[line]
-            step = values[:, 1] / np.maximum(np.maximum(amplitude, 0.3 * typical), 1e-300)
-            limit = 0.4 * fwhm[line]
-            shift = np.clip(shift + np.clip(step, -limit, limit), -half * 0.6, half * 0.6)
-            shift[~sure & (amplitude < error)] = 0.0
-            wider, rounder = _widths(sums, values, scatter, sure, line, len(lines))
-            fwhm = np.clip(fwhm * np.exp(wider), 0.9 * lines.scale, 1.5 * lines.fwhm)
-            lorentzian = np.clip(lorentzian + rounder, 0.0, 1.0)
-    amplitude = values[:, 0]
-    error = np.sqrt(scatter * covariance[:, 0, 0])
-    # The scatter of those pixels that tell of the place: between rings there may be nothing.
-    weight = good * columns[1] ** 2 / variance
-    scatter = np.bincount(sector, weight * off * off / variance, size)
-    scatter /= np.maximum(np.bincount(sector, weight, size), 1e-300)
-    typical = _typical(amplitude, amplitude > _SEEN * error, line, len(lines))[line]
-    last = values[:, 1] / np.maximum(np.maximum(amplitude, 0.3 * typical), 1e-300)
-    sigma = np.sqrt(scatter * covariance[:, 1, 1]) / np.maximum(amplitude, 1e-300)
-    seen = (amplitude > _SEEN * error) & (np.abs(shift + last) < 0.5 * half)
-    seen &= (np.abs(last) < 0.3 * fwhm[line]) & (sigma < 0.5 * fwhm[line])
-    seen &= on_both_sides(pixels.x - shift[sector], weight, sector, size, _FLANK)
-    lines = replace(lines, fwhm=fwhm, lorentzian=lorentzian)
-    return lines, seen, shift + last, sigma, amplitude / error, weight
-
-
-def _columns(
-    pixels: Pixels,
-    sector: NDArray[np.intp],
-    x_relative: FloatArray,
-    shift: FloatArray,
-    fwhm: FloatArray,
-    lorentzian: FloatArray,
-) -> list[FloatArray]:
-    """What a pixel would count for each unknown being 1."""
-    line = pixels.line
-    parts = shape(pixels.x - shift[sector], fwhm[line], lorentzian[line])
-    height, by_place, by_width, by_shape = (part * pixels.weight for part in parts)
-    return [height, by_place, pixels.weight, pixels.weight * x_relative, by_width, by_shape]
-
-
-def _expected(
-    columns: list[FloatArray], values: FloatArray, sector: NDArray[np.intp]
-) -> FloatArray:
-    """What the fit expects of pixels."""
-    expected = np.zeros(len(sector))
-    for column, value in zip(columns, values.T, strict=False):
-        expected += column * value[sector]
-    return expected
-
-
-def _sums(
-    columns: list[FloatArray],
-    value: FloatArray,
-    weight: FloatArray,
-    sector: NDArray[np.intp],
-    size: int,
-) -> _Sums:
-    """The normal equations."""
-    n = len(columns)
-    matrix, right = np.empty((size, n, n)), np.empty((size, n))
-    for i, one in enumerate(columns):
-        weighted = weight * one
-        right[:, i] = np.bincount(sector, weighted * value, size)
-        for j in range(i, n):
-            matrix[:, i, j] = matrix[:, j, i] = np.bincount(sector, weighted * columns[j], size)
-    return _Sums(matrix, right)
-
-
-def _widths(
-    sums: _Sums,
-    values: FloatArray,
-    scatter: FloatArray,
-    sure: NDArray[np.bool_],
-    line: NDArray[np.intp],
-    count: int,
-) -> tuple[FloatArray, FloatArray]:
-    """By how much the logarithm of the width and the share of the Lorentzian are wrong, per line.
-
-    The other unknowns of each sector are projected out, and the sectors of a line put together.
-    """
-    first, last = slice(0, _LINEAR), slice(_LINEAR, None)
-    coupling = sums.matrix[:, first, last]
-    size = np.sqrt(np.maximum(np.einsum("sii->si", sums.matrix[:, first, first]), 1e-300))
-    scaled = sums.matrix[:, first, first] / (size[:, :, np.newaxis] * size[:, np.newaxis, :])
-    scaled = scaled + 1e-10 * np.eye(_LINEAR)
-    solved = np.linalg.solve(scaled, coupling / size[:, :, np.newaxis]) / size[:, :, np.newaxis]
-    matrix = sums.matrix[:, last, last] - np.einsum("sij,sik->sjk", coupling, solved)
-    right = sums.right[:, last] - np.einsum("sij,si->sj", coupling, values)
-    amplitude = np.where(sure, values[:, 0], 0.0)
-    matrix *= (amplitude**2 / scatter)[:, np.newaxis, np.newaxis]
-    right *= (amplitude / scatter)[:, np.newaxis]
-    total = np.zeros((count, 2, 2))
-    wanted = np.zeros((count, 2))
-    np.add.at(total, line, matrix)
-    np.add.at(wanted, line, right)
-    total += np.diag([1 / 0.3**2, 1 / 0.3**2])  # a weak line keeps what it has
-    change = np.linalg.solve(total, wanted[:, :, np.newaxis])[:, :, 0]
-    return np.clip(change[:, 0], -0.3, 0.3), np.clip(change[:, 1], -0.5, 0.5)
-
-
-def _typical(
-    amplitude: FloatArray, sure: NDArray[np.bool_], line: NDArray[np.intp], count: int
-) -> FloatArray:
-    """The median amplitude of each line."""
-    return np.array([_median(amplitude[sure & (line == one)]) for one in range(count)])
-
-
 def _median(values: FloatArray) -> float:
     return float(np.median(values)) if len(values) else 0.0
+
+
+class _Fit:
+    """The fit of all sectors: what is known of them so far.
+
+    Parameters
+    ----------
+    pixels
+        Near lines, their sectors numbered from 0 on.
+    line
+        Of each sector.
+    lines
+        With their widths.
+    tails
+        Of their neighbours.
+    """
+
+    def __init__(self, pixels: Pixels, line: NDArray[np.intp], lines: Lines, tails: Tails) -> None:
+        self.pixels, self.line, self.lines, self.tails = pixels, line, lines, tails
+        self.size = len(line)
+        self.half = tails.half_width[line]
+        self.x_relative = pixels.x / tails.half_width[pixels.line]
+        self.fwhm, self.lorentzian = lines.fwhm, lines.lorentzian
+        self.shift = np.zeros(self.size)
+        self.height = np.zeros(len(lines))
+        self.good = np.ones(len(pixels))
+        mean = self._sum(pixels.value) / np.maximum(self._sum(self.good), 1.0)
+        # Where a fit expects nothing, or less, counts still vary.
+        self.least = np.maximum(0.1 * mean, 1e-6 * max(float(mean.max(initial=0.0)), 1e-12))
+        self.variance = np.maximum(mean, self.least)[pixels.sector]
+
+    def solve(self, widths: bool = True) -> None:
+        """Fit the sectors with the weights, shifts and shapes as they are."""
+        pixels, sector, line = self.pixels, self.pixels.sector, self.pixels.line
+        parts = shape(pixels.x - self.shift[sector], self.fwhm[line], self.lorentzian[line])
+        height, by_place, by_width, by_shape = (part * pixels.weight for part in parts)
+        columns = [height, by_place, pixels.weight, pixels.weight * self.x_relative]
+        tail = pixels.weight * self.tails.at(
+            line, self.x_relative, self.height, self.fwhm, self.lorentzian
+        )
+        self.equations: Equations = equations(
+            [*columns, by_width, by_shape] if widths else columns,
+            pixels.value - tail,
+            self.good / self.variance,
+            sector,
+            self.size,
+        )
+        self.values, self.covariance = self.equations.solved()
+        self.expected = tail
+        for column, value in zip(columns, self.values.T, strict=True):
+            self.expected += column * value[sector]
+        self.off = pixels.value - self.expected
+        square = self.off * self.off
+        freedom = np.maximum(self._sum(self.good) - self.values.shape[1], 1.0)
+        self.scatter = np.maximum(self._sum(self.good * square / self.variance) / freedom, 1e-12)
+        scatter = self.scatter[sector]
+        self.good = (square <= _STRAY**2 * scatter * (self.variance + scatter)).astype(np.float64)
+        self.leverage = self.good * by_place * by_place / self.variance
+        self.error = np.sqrt(self.scatter * self.covariance[:, 0, 0])
+        self.sure = self.values[:, 0] > _SEEN * self.error
+
+    def improve(self, shifts: bool = True) -> None:
+        """Take better weights, and better shifts and shapes."""
+        self.variance = np.maximum(self.expected, self.least[self.pixels.sector])
+        self.height = self._heights()
+        if not shifts:
+            return
+        limit = 0.4 * self.fwhm[self.line]
+        shift = self.shift + np.clip(self._step(), -limit, limit)
+        self.shift = np.clip(shift, -0.6 * self.half, 0.6 * self.half)
+        self.shift[self.values[:, 0] < self.error] = 0.0
+        sure = np.where(self.sure, self.values[:, 0], 0.0)
+        wider, rounder = self.equations.widths(sure, self.scatter, self.line, len(self.lines))
+        fwhm = self.fwhm * np.exp(wider)
+        self.fwhm = np.clip(fwhm, 0.7 * self.lines.scale, 1.5 * self.lines.fwhm)
+        self.lorentzian = np.clip(self.lorentzian + rounder, 0.0, 1.0)
+
+    def observations(self, sampler: Sampler, cone: Cone) -> tuple[Observations, NDArray[np.bool_]]:
+        """What the fit tells of all sectors, and which of them can be used."""
+        pixels, amplitude, step = self.pixels, self.values[:, 0], self._step()
+        # The scatter of those pixels that tell of the place: between rings there may be nothing.
+        scatter = self._sum(self.leverage * self.off**2 / self.variance)
+        scatter /= np.maximum(self._sum(self.leverage), 1e-300)
+        sigma = np.sqrt(scatter * self.covariance[:, 1, 1]) / np.maximum(amplitude, 1e-300)
+        fwhm = self.fwhm[self.line]
+        seen = self.sure & (np.abs(self.shift + step) < 0.5 * self.half)
+        seen &= (np.abs(step) < 0.3 * fwhm) & (sigma < 0.5 * fwhm)
+        x = pixels.x - self.shift[pixels.sector]
+        seen &= on_both_sides(x, self.leverage, pixels.sector, self.size, _FLANK)
+        found = observations(
+            sampler.surface,
+            cone,
+            self.line,
+            middles(sampler.surface.shape[1], pixels, self.size, self.leverage),
+            self.shift + step,
+            sigma,
+            amplitude / np.maximum(self.error, 1e-300),
+        )
+        bent = _bent(cone, found, sampler.surface.pixel)
+        return replace(found, shift=found.shift - bent), seen
+
+    def _step(self) -> FloatArray:
+        """How much farther out the ring of each sector is than was thought."""
+        amplitude = np.maximum(self.values[:, 0], 0.3 * self._heights()[self.line])
+        step: FloatArray = self.values[:, 1] / np.maximum(amplitude, 1e-300)
+        return step
+
+    def _heights(self) -> FloatArray:
+        """The median amplitude of each line."""
+        of = [self.values[self.sure & (self.line == one), 0] for one in range(len(self.lines))]
+        return np.array([_median(one) for one in of])
+
+    def _sum(self, weight: FloatArray) -> FloatArray:
+        """Sums over the pixels of sectors."""
+        sums = np.bincount(self.pixels.sector, weight, self.size).astype(np.float64, copy=False)
+        return sums
 
 
 def _bent(cone: Cone, seen: Observations, pixel: float) -> FloatArray:
