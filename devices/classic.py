@@ -122,6 +122,7 @@ class ClassicSimulatedDetector(Device):  # type: ignore[misc]
         self.source = PoissonFrames(
             expected, gaps=geometry.detector.mask, dtype=dtype, seed=seed, pool=pool
         )
+        self.model = geometry.detector
         self.folder = Path(folder).absolute()
         self.file_format = file_format
         self.num_images.put(num_images)

@@ -7,6 +7,7 @@ from os import PathLike
 
 from ophyd_async.core import PathProvider, SignalR, StandardDetector
 
+from bluesky_azint.detectors import Detector
 from bluesky_azint.devices.frames import FileFrames
 from bluesky_azint.devices.geometry import GeometryDevice
 from bluesky_azint.devices.streaming import FrameStream, make_frame_detector
@@ -32,6 +33,8 @@ class FrameReplayDetector(StandardDetector):
         Whether the files that it writes are compressed.
     geometry_device
         What tells the geometry in the descriptors of its runs.
+    model
+        Which detector it stands for, for plans that calibrate it.
 
     Raises
     ------
@@ -52,7 +55,9 @@ class FrameReplayDetector(StandardDetector):
         exposure_time: float = 0.1,
         compress: bool = True,
         geometry_device: GeometryDevice | None = None,
+        model: Detector | str | None = None,
     ) -> None:
+        self.model = model
         self.source = FileFrames(files)
         stream = FrameStream(self.source, exposure_time, compress=compress)
         self.exposure_time = stream.exposure_time

@@ -73,6 +73,7 @@ class SimulatedDiffractionDetector(StandardDetector):
         self.source = PoissonFrames(
             expected, gaps=geometry.detector.mask, dtype=dtype, seed=seed, pool=pool
         )
+        self.model = geometry.detector
         stream = FrameStream(self.source, exposure_time, compress=compress)
         self.exposure_time = stream.exposure_time
         make_frame_detector(self, stream, path_provider, geometry_device)

@@ -1,6 +1,6 @@
 """Fly scans: many frames without a step between them."""
 
-from __future__ import annotations
+# Annotations stay objects: the queue server does not understand them as text.
 
 from collections.abc import Sequence
 from typing import Any, cast
