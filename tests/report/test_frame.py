@@ -34,6 +34,18 @@ def test_rings_are_drawn_over_the_right_half_alone(images: dict[str, dict[str, b
     assert not coloured(plain, RING_COLOURS["used"]).any()
 
 
+def test_colours_are_what_they_should_be(images: dict[str, dict[str, bytes]]) -> None:
+    for name, picture in images["review"].items():
+        with Image.open(BytesIO(picture)) as opened:
+            pixels = np.array(opened.convert("RGB"))
+        assert pixels[0, 0].tolist() == [255, 255, 255]
+        for state in (
+            ("used", "left out", "missing") if name in ("frame", "cake", "pattern") else ()
+        ):
+            wanted = [int(RING_COLOURS[state][i : i + 2], 16) for i in (1, 3, 5)]
+            assert (pixels == wanted).all(axis=2).sum() > 10
+
+
 def test_lines_of_the_cake_lie_on_its_rings(images: dict[str, dict[str, bytes]]) -> None:
     with Image.open(BytesIO(images["accepted"]["cake"])) as opened:
         grey = np.array(opened.convert("L")).astype(float)

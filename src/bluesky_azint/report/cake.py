@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _RADIAL, _AZIMUTHAL = 700, 240
+_GAP = 60  # degrees without a pixel, which are then not shown
 _FEW = 500_000  # pixels, which leave bins empty if each goes into one of them
 
 
@@ -36,6 +37,7 @@ def draw_cake(calibration: Calibration, contours: Contours, frame: Frame) -> Fig
         splitting="bbox" if frame.counts.size < _FEW else "no",
         mask=frame.bad,
         radial_range=_range(rings, contours),
+        azimuth_range=azimuths(contours),
         engine="histogram",
     ).integrate(frame.counts)
     azimuthal = result.azimuthal
@@ -71,3 +73,14 @@ def _range(rings: list[Marked], contours: Contours) -> tuple[float, float]:
     lowest, highest = contours.two_theta.min(), contours.two_theta.max()
     first = min((ring.two_theta for ring in rings), default=0.0)
     return float(np.rad2deg(max(lowest, 0.6 * first))), float(np.rad2deg(highest))
+
+
+def azimuths(contours: Contours) -> tuple[float, float] | None:
+    """The azimuths in degrees that the detector sees, in one piece; None for all around."""
+    seen = np.unique(np.floor(np.rad2deg(contours.chi)).astype(int))
+    gaps = np.diff(seen, append=seen[0] + 360)
+    widest = int(gaps.argmax())
+    if gaps[widest] < _GAP:
+        return None
+    low = int(seen[(widest + 1) % seen.size])
+    return float(low), float(low + 361 - gaps[widest])

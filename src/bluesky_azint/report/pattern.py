@@ -89,10 +89,9 @@ def foreign_peaks(calibration: Calibration, pattern: IntegrationResult) -> NDArr
     radial = pattern.radial[good]
     step = float(pattern.radial[1] - pattern.radial[0])
     width = max(_ring_width(calibration), 3 * step)
-    noise = float(np.median(sigma[good]))
     peaks, found = find_peaks(
         intensity,
-        prominence=_FOREIGN_SIGMA * noise,
+        prominence=_FOREIGN_SIGMA * np.maximum(sigma[good], np.median(sigma[good])),
         width=(0.4 * width / step, 4 * width / step),
         wlen=int(10 * width / step) | 1,
     )

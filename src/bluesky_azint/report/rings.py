@@ -85,6 +85,7 @@ class Contours:
         grid = np.meshgrid(row, column, indexing="ij")
         y, x, z = self.places(grid[0].ravel(), grid[1].ravel())
         self.two_theta = np.arctan2(np.hypot(x, y), z).reshape(grid[0].shape)
+        self.chi = np.arctan2(y, x)
         self._lines = contour_generator(column, row, self.two_theta)
 
     def places(self, row: FloatArray, column: FloatArray) -> FloatArray:

@@ -32,6 +32,7 @@ FloatArray = NDArray[np.float64]
 
 _TILES = 70  # along the longer side of the detector
 _CONES = 4
+_ABOVE, _BESIDE = 22.0, 55.0  # degrees, from where one looks
 _LONGEST = 2.5  # detector sizes: a longer way from the sample is drawn shortened
 
 
@@ -62,8 +63,8 @@ def draw_setup(calibration: Calibration, contours: Contours, frame: Frame) -> Fi
     size = np.array([max(np.ptp(z), beam), np.ptp(x), np.ptp(y)])
     size[0] = min(max(size[0], z.max()), _LONGEST * across)
     axes.set_box_aspect(np.maximum(size, 0.15 * across), zoom=1.0)
-    axes.view_init(elev=22, azim=-125)
-    axes.locator_params(nbins=5)
+    axes.view_init(*_view(contours.geometry))
+    axes.locator_params(nbins=4)
     axes.grid(False)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color(PANE)
@@ -137,10 +138,20 @@ def _beam(axes: Axes3D, geometry: Geometry, across: float) -> float:
     axes.plot([0], [0], [0], "o", color=INK, markersize=6, zorder=6)
     axes.text(0, 0, 0.12 * across, "sample", color=INK, fontsize=9, ha="center")
     axes.plot([end], [0], [0], "+", color=BEAM, markersize=9, zorder=6)
-    foot = 1e3 * np.array(
-        geometry.lab_from_plane(np.array(geometry.poni1), np.array(geometry.poni2))
-    )
-    axes.plot(
-        [foot[2]], [foot[1]], [foot[0]], "D", color=MUTED, markersize=4, zorder=6, label="PONI"
-    )
+    y, x, z = 1e3 * _foot(geometry)
+    axes.plot([z], [x], [y], "D", color=MUTED, markersize=4, zorder=6, label="PONI")
     return float(end)
+
+
+def _foot(geometry: Geometry) -> FloatArray:
+    """The PONI in the laboratory: y, x and z in metres."""
+    return np.array(geometry.lab_from_plane(np.array(geometry.poni1), np.array(geometry.poni2)))
+
+
+def _view(geometry: Geometry) -> tuple[float, float]:
+    """Elevation and azimuth in degrees from which the face of the detector is seen aslant."""
+    y, x, z = -_foot(geometry)  # the normal, towards the sample
+    elevation = np.rad2deg(np.arctan2(y, np.hypot(x, z)))
+    return float(np.clip(elevation + _ABOVE, -60.0, 75.0)), float(
+        np.rad2deg(np.arctan2(x, z)) + _BESIDE
+    )

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.report.rings import State
@@ -86,33 +87,41 @@ def key_below(drawn: Figure, handles: list[Line2D]) -> None:
 
 
 def png(drawn: Figure) -> bytes:
-    """A figure as PNG of 256 colours, a third of the size of one of all.
-
-    The colours that mean something are among them, however few pixels have them.
-    """
+    """A figure as PNG of 256 colours, a third of the size of one of all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     canvas = FigureCanvasAgg(drawn)
     canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-    picture = Image.fromarray(pixels[..., :3])
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+    frequent = Image.fromarray(pixels).quantize(256 - len(_kept())).getpalette() or []
+    palette = np.concatenate([_kept(), np.reshape(frequent, (-1, 3))])[:256]
+    picture = Image.fromarray(_nearest(palette, pixels))
+    picture.putpalette(palette.astype(np.uint8).tobytes())
     file = BytesIO()
-    kept = _kept_colours()
-    others = picture.quantize(256 - len(kept) // 3)
-    palette = Image.new("P", (1, 1))
-    palette.putpalette((others.getpalette() or [])[: 768 - len(kept)] + kept)
-    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    picture.save(file, "PNG")
     return file.getvalue()
 
 
-def _kept_colours() -> list[int]:
-    """Red, green and blue of the colours that mean something, full and halfway to white."""
+def _kept() -> NDArray[np.float64]:
+    """White, black, and the colours that mean something, however few pixels have them, (n, 3)."""
     from matplotlib.colors import to_rgb
 
-    named = {INK, MASKED, DATA, FOREIGN, BEAM, *RING_COLOURS.values()}
+    named = {"white", "black", INK, MASKED, DATA, FOREIGN, BEAM, *RING_COLOURS.values()}
     full = np.array([to_rgb(name) for name in sorted(named)])
-    levels: list[int] = (
-        np.rint(255 * np.concatenate([full, (full + 1) / 2])).astype(int).ravel().tolist()
-    )
-    return levels
+    tints = (full + 1.0) / 2.0  # of their edges
+    return np.rint(255.0 * np.concatenate([full, tints]))
+
+
+def _nearest(palette: NDArray[np.float64], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Index of the nearest colour, by the upper six bits of each level."""
+    from scipy.spatial import cKDTree
+
+    red, green, blue = np.moveaxis(pixels >> 2, -1, 0).astype(np.int32)
+    packed = red << 12 | green << 6 | blue
+    seen = np.flatnonzero(np.bincount(packed.ravel(), minlength=1 << 18))
+    levels = np.stack([seen >> 12, seen >> 6 & 63, seen & 63], axis=1) * (255.0 / 63.0)
+    table = np.zeros(1 << 18, dtype=np.uint8)
+    table[seen] = cKDTree(palette).query(levels)[1]
+    nearest: NDArray[np.uint8] = table[packed]
+    return nearest
