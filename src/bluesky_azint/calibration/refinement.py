@@ -38,6 +38,11 @@ _SETTLED = 0.03  # pixels: a pass that moves the rings no farther is the last
 _SETTLED_WIDTH = 0.1  # the same, for the logarithm of their widths
 _TILT = np.deg2rad(1.0)
 _TOLD = 0.03  # of the width: a ring that moves less does not tell the tilt
+_TOLD_PLAINLY, _TOLD_PIXELS = (
+    5.0,
+    0.03,
+)  # times the floor, and pixels: a ring that moves so far does
+_TILT_ERROR = np.deg2rad(0.1)  # as long as the tilt is known so well
 _DISAGREES = 4.0  # standard errors
 _PRECISE = 0.02  # pixels: no ring is held to more
 _SHARP = 1e-9
@@ -243,21 +248,25 @@ def _tilt_is_known(constraints: Mapping[str, Constraint]) -> bool:
 
 
 def _untold_tilt(fit: Fit, fwhm: FloatArray) -> list[Row]:
-    """Rows that hold those directions of the tilt at 0 that hardly move the rings.
+    """Rows that hold those directions of the tilt at 0 that the rings do not tell.
 
-    What the centre and the distance can take up of a tilt does not count.
+    What the centre and the distance can take up of a tilt does not count. A tilt is told if a
+    degree moves the rings by a good part of their width, or at least by far more than they are out
+    of place for other reasons.
     """
     root = np.sqrt(fit.information)[:, np.newaxis]
     others, tilts = fit.jacobian[:, :3] * root, fit.jacobian[:, 3:5] * root
     scale = np.linalg.norm(others, axis=0)
     taken, *_ = np.linalg.lstsq(others / scale, tilts, rcond=None)
     left = tilts - (others / scale) @ taken
-    width = np.average(fwhm, weights=fit.information)
-    mean_square = left.T @ left / fit.information.sum() * (_TILT / width) ** 2
+    mean_square = left.T @ left / fit.information.sum() * _TILT**2
     strength, directions = np.linalg.eigh(mean_square)
+    width = np.average(fwhm, weights=fit.information)
     rows = []
-    for told, direction in zip(np.sqrt(np.maximum(strength, 0.0)), directions.T, strict=True):
-        if told < _TOLD:
+    for moved, direction in zip(np.sqrt(np.maximum(strength, 0.0)), directions.T, strict=True):
+        error = np.sqrt(direction @ fit.covariance[3:5, 3:5] @ direction)
+        precise = error < _TILT_ERROR and moved > max(_TOLD_PLAINLY * fit.floor, _TOLD_PIXELS)
+        if moved < _TOLD * width and not precise:
             by = np.zeros(6)
             by[3:5] = direction / _SHARP
             rows.append((by, 0.0))

@@ -42,7 +42,8 @@ _SPARE = 1.5  # pixels on each side of the window that the next pass may need
 _ROUNDS = 3  # of Gauss and Newton
 _SEEN = 4.0  # standard errors
 _WANTED = 8.0  # standard errors: what sectors of weak rings are lengthened for
-_LONGEST = 8.0  # times as long
+_ARC, _SHORTEST, _LONGEST = 30.0, 6.0, 240.0  # pixels, the shortest for rings of grains
+_SPOTTY = 0.2  # relative difference between sectors side by side: a ring of grains
 _FEWEST = 3  # sectors that make a line
 _SMALLEST = 0.4  # of the pixels of a full sector
 _FLANK = 0.25  # of the weight of a full sector that each side must have
@@ -99,14 +100,31 @@ def measure(
         fit.improve(shifts=turn > 0)
     fit.solve(widths=False)
     found, seen = fit.observations(sampler, cone)
-    strength = np.array([_median(found.significance[line == one]) for one in range(len(lines))])
-    longer = np.clip((_WANTED / np.maximum(strength, 1.0)) ** 2, 1.0, _LONGEST)
-    arc = np.clip(lines.arc * longer, 30.0, 30.0 * _LONGEST)
     seen &= lines_seen(lines, line[seen], _FEWEST)[line]
     kept = lines_seen(lines, line[seen], 1)
+    significance = found.significance
     found = replace(found, line=(np.cumsum(kept) - 1)[line])
+    arc = _arcs(lines, line, fit.values[:, 0], significance)
     lines = replace(lines, arc=arc, fwhm=fit.fwhm, lorentzian=fit.lorentzian)
     return lines[kept], found[seen], among
+
+
+def _arcs(
+    lines: Lines, line: NDArray[np.intp], amplitude: FloatArray, significance: FloatArray
+) -> FloatArray:
+    """How long sectors should be: longer in weak lines, about as long as a grain in spotty ones."""
+    arc = lines.arc.copy()
+    for one in range(len(lines)):
+        mine = line == one
+        typical = _median(significance[mine])
+        height = np.maximum(amplitude[mine], 0.0)
+        both = height[1:] + height[:-1]
+        uneven = _median(np.abs(np.diff(height))[both > 0] / both[both > 0])
+        if arc[one] < _ARC or (arc[one] == _ARC and uneven > max(_SPOTTY, 2.0 / max(typical, 1.0))):
+            arc[one] = _SHORTEST
+        elif typical < _WANTED:
+            arc[one] *= (_WANTED / max(typical, 1.0)) ** 2
+    return np.minimum(arc, _LONGEST)
 
 
 def _half_width(lines: Lines) -> FloatArray:
