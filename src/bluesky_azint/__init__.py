@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bluesky_azint.calibration.check import GeometryCheck, check_geometry
     from bluesky_azint.detectors import Detector, detector
     from bluesky_azint.errors import AzintError
     from bluesky_azint.geometry import Geometry
@@ -28,11 +29,13 @@ __all__ = [
     "AzintError",
     "Detector",
     "Geometry",
+    "GeometryCheck",
     "IntegrationResult",
     "Integrator",
     "Recipe",
     "Unit",
     "calibrant",
+    "check_geometry",
     "detector",
     "fiber_unit",
     "register_unit",
@@ -42,11 +45,13 @@ _HOMES = {
     "AzintError": "bluesky_azint.errors",
     "Detector": "bluesky_azint.detectors",
     "Geometry": "bluesky_azint.geometry",
+    "GeometryCheck": "bluesky_azint.calibration.check",
     "IntegrationResult": "bluesky_azint.reduction.result",
     "Integrator": "bluesky_azint.reduction.integrator",
     "Recipe": "bluesky_azint.reduction.recipe",
     "Unit": "bluesky_azint.units",
     "calibrant": "bluesky_azint.io.calibrants",
+    "check_geometry": "bluesky_azint.calibration.check",
     "detector": "bluesky_azint.detectors",
     "fiber_unit": "bluesky_azint.units",
     "register_unit": "bluesky_azint.units",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from bluesky_azint.attenuation import KEV_METRES
 from bluesky_azint.calibration.cone import PARAMETERS, PONI_PARAMETERS
 from bluesky_azint.calibration.result import Calibration, RingFit
+from bluesky_azint.geometry import Geometry
+
+if TYPE_CHECKING:
+    from bluesky_azint.calibration.check import GeometryCheck
 
 FloatArray = NDArray[np.float64]
 
@@ -79,6 +83,39 @@ def figures(calibration: Calibration) -> dict[str, Any]:
     }
     plain: dict[str, Any] = _plain(found)
     return plain
+
+
+def check_figures(check: GeometryCheck) -> dict[str, Any]:
+    """What a check of a geometry found, as values that JSON can hold.
+
+    The keys are attributes of `GeometryCheck`, and documented there: ``verdict``, ``reasons``,
+    ``notes``, ``calibrant``, ``residual_px``, ``refitted_px``, ``shift_px``, ``shift_relative``,
+    ``shift_sigma_px``, ``centre_shift_px``, ``distance_shift``, ``tolerance_px``,
+    ``wavelength_test``, and ``rings`` as in `figures`. ``geometry`` and ``refitted`` are ``dist``,
+    ``poni1`` ... ``rot3`` and ``wavelength``.
+    """
+    numbers = (
+        "residual_px", "refitted_px", "shift_px", "shift_relative", "shift_sigma_px",
+        "centre_shift_px", "distance_shift", "tolerance_px",
+    )  # fmt: skip
+    plain: dict[str, Any] = _plain(
+        {
+            "verdict": check.verdict,
+            "reasons": check.reasons,
+            "notes": check.notes,
+            "calibrant": check.calibrant.name,
+            **{name: getattr(check, name) for name in numbers},
+            "geometry": _numbers_of(check.geometry),
+            "refitted": check.refitted and _numbers_of(check.refitted),
+            "rings": [_ring(ring) for ring in check.rings],
+            "wavelength_test": check.wavelength_test and asdict(check.wavelength_test),
+        }
+    )
+    return plain
+
+
+def _numbers_of(geometry: Geometry) -> dict[str, float | None]:
+    return {name: getattr(geometry, name) for name in (*PONI_PARAMETERS, "rot3", "wavelength")}
 
 
 def _parameters(calibration: Calibration) -> dict[str, Any] | None:

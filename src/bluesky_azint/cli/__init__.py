@@ -14,15 +14,25 @@ from importlib import import_module
 
 from bluesky_azint.errors import AzintError, RecipeError
 
-COMMANDS = ("benchmark", "calibrations", "convert", "demo", "integrate", "profiles")
+COMMANDS = (
+    "benchmark",
+    "calibrate",
+    "calibrations",
+    "check",
+    "convert",
+    "demo",
+    "integrate", "mask",
+    "profiles",
+)
 
 FAILED = 1
 WRONG_USAGE = 2
+REFUSED = 3
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 3 refused."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.WARNING - 10 * args.verbose,
