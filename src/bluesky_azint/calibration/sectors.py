@@ -42,8 +42,9 @@ _SPARE = 1.5  # pixels on each side of the window that the next pass may need
 _ROUNDS = 3  # of Gauss and Newton
 _SEEN = 4.0  # standard errors
 _WANTED = 8.0  # standard errors: what sectors of weak rings are lengthened for
-_ARC, _SHORTEST, _LONGEST = 30.0, 6.0, 240.0  # pixels, the shortest for rings of grains
-_SPOTTY = 0.2  # relative difference between sectors side by side: a ring of grains
+_ARC, _SHORTEST, _LONGEST = 30.0, 8.0, 240.0  # pixels, the shortest for rings of grains
+_SPOTTY = 0.3  # relative difference between sectors side by side: rings of grains
+_BRIGHT = 0.5  # of the usual height: what is less is drawn to the grains of neighbours
 _FEWEST = 3  # sectors that make a line
 _SMALLEST = 0.4  # of the pixels of a full sector
 _FLANK = 0.25  # of the weight of a full sector that each side must have
@@ -112,19 +113,21 @@ def measure(
 def _arcs(
     lines: Lines, line: NDArray[np.intp], amplitude: FloatArray, significance: FloatArray
 ) -> FloatArray:
-    """How long sectors should be: longer in weak lines, about as long as a grain in spotty ones."""
-    arc = lines.arc.copy()
-    for one in range(len(lines)):
-        mine = line == one
-        typical = _median(significance[mine])
-        height = np.maximum(amplitude[mine], 0.0)
-        both = height[1:] + height[:-1]
-        uneven = _median(np.abs(np.diff(height))[both > 0] / both[both > 0])
-        if arc[one] < _ARC or (arc[one] == _ARC and uneven > max(_SPOTTY, 2.0 / max(typical, 1.0))):
-            arc[one] = _SHORTEST
-        elif typical < _WANTED:
-            arc[one] *= (_WANTED / max(typical, 1.0)) ** 2
-    return np.minimum(arc, _LONGEST)
+    """How long sectors should be: about as long as a grain in spotty rings, longer in weak ones."""
+    of = [line == one for one in range(len(lines))]
+    uneven = _median(np.array([_unevenness(amplitude[mine]) for mine in of]))
+    if uneven > _SPOTTY or np.any(lines.arc < _ARC):
+        return np.full(len(lines), _SHORTEST)
+    typical = np.array([_median(significance[mine]) for mine in of])
+    longer = np.clip((_WANTED / np.maximum(typical, 1.0)) ** 2, 1.0, None)
+    return np.minimum(lines.arc * longer, _LONGEST)
+
+
+def _unevenness(amplitude: FloatArray) -> float:
+    """The usual relative difference between sectors side by side."""
+    height = np.maximum(amplitude, 0.0)
+    both = height[1:] + height[:-1]
+    return _median(np.abs(np.diff(height))[both > 0] / both[both > 0])
 
 
 def _half_width(lines: Lines) -> FloatArray:
@@ -219,6 +222,7 @@ class _Fit:
         sigma = np.sqrt(scatter * self.covariance[:, 1, 1]) / np.maximum(amplitude, 1e-300)
         fwhm = self.fwhm[self.line]
         seen = self.sure & (np.abs(self.shift + step) < 0.5 * self.half)
+        seen &= amplitude > _BRIGHT * self._heights()[self.line]
         seen &= (np.abs(step) < 0.3 * fwhm) & (sigma < 0.5 * fwhm)
         x = pixels.x - self.shift[pixels.sector]
         seen &= on_both_sides(x, self.leverage, pixels.sector, self.size, _FLANK)
