@@ -1,12 +1,11 @@
 """The classes of frames, from easy to hard: each a definition, and as many scenes as one wants.
 
-`make` makes one of them, the same one every time. What is drawn is drawn anew until the scene obeys
-the definition of its class. Rings go down to d = 0.4 angstrom, where the tables of calibrants end.
+What is drawn is drawn anew until the scene obeys the definition of its class. Rings go down to d = 0.4 angstrom, where the tables of calibrants end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,9 +160,10 @@ def drawn(
     obeys: Obeys,
     calibrants: tuple[str, ...] = CALIBRANTS,
     wavelengths: tuple[float, float] = (0.15, 1.1),
+    gapped: bool = False,
 ) -> tuple[ba.Geometry, str, View]:
     """A geometry and a calibrant of which the definition is true."""
-    detector = detectors()[rng.integers(5)]
+    detector = detectors()[rng.integers(3 if gapped else 5)]
     calibrant = str(rng.choice(calibrants))
     for _ in range(_TRIES):
         wavelength = 1e-10 * log_uniform(rng, *wavelengths)
@@ -238,7 +238,8 @@ def _grains(rings: int, number: int, rng: np.random.Generator) -> FloatArray:
         index = places.astype(int)[:, np.newaxis] + reach
         spots = sizes[:, np.newaxis] * np.exp(-0.5 * ((index - places[:, np.newaxis]) / sigma) ** 2)
         np.add.at(ring, index % azimuths, spots)
-    return modulation / modulation.mean(axis=1, keepdims=True)
+    modulation /= modulation.mean(axis=1, keepdims=True)
+    return modulation
 
 
 def weak(kind: str, seed: int) -> Scene:
@@ -257,11 +258,17 @@ def sparse(kind: str, seed: int) -> Scene:
 
 
 def scene(
-    kind: str, seed: int, calibrant: str, look: Look, rng: np.random.Generator, seen: View
+    kind: str,
+    seed: int,
+    calibrant: str,
+    look: Look,
+    rng: np.random.Generator,
+    seen: View,
+    **exposure: float,
 ) -> Scene:
     """Expose it."""
     geometry = look.geometry
-    image, mask = exposed(look.expected(), look, rng)
+    image, mask = exposed(look.expected(), look, rng, **exposure)
     beam = Cone.of(geometry)
     middle = np.asarray(geometry.shape) / 2.0
     return Scene(
@@ -288,14 +295,3 @@ def scene(
             "background": look.background.air + look.background.halo,
         },
     )
-
-
-MAKERS: Mapping[str, Callable[[str, int], Scene]] = {
-    "A": plain, "B": plain, "C": plain,
-    "D1": saxs, "D2": spotty, "D3": weak, "D4": sparse,
-}  # fmt: skip
-
-
-def make(kind: str, seed: int) -> Scene:
-    """A scene of a class, the same every time."""
-    return MAKERS[kind](kind, seed)

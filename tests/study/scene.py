@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bluesky_azint as ba
-from tests.study.simulator import Background, FloatArray, Look, Rings, Stop, angle_of_pixel
+from tests.study.simulator import (
+    Background,
+    FloatArray,
+    Look,
+    Rings,
+    Stop,
+    angle_of_pixel,
+    places_in_plane,
+)
 
 Expectation = Literal["right", "refused", "doubt"]
 DEAD, HOT = 5e-4, 2e-4  # shares of the pixels
@@ -129,8 +137,6 @@ def exposed(
     *,
     dead: float = DEAD,
     hot: float = HOT,
-    stop_masked: bool | None = None,
-    gaps: bool = True,
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Counts with noise and bad pixels, and the mask that a user would have: half of the dead."""
     detector = look.geometry.detector
@@ -142,22 +148,19 @@ def exposed(
     counts[is_dead] = 0
     counts[is_hot] = brightest * rng.uniform(0.3, 10.0, shape)[is_hot]
     mask = is_dead & (rng.random(shape) < 0.5)
-    stop_masked = bool(rng.random() < 0.5) if stop_masked is None else stop_masked
-    if look.stop is not None and stop_masked:
-        p1 = (np.arange(shape[0])[:, np.newaxis] + 0.5) * detector.pixel1
-        p2 = (np.arange(shape[1])[np.newaxis, :] + 0.5) * detector.pixel2
-        mask |= look.stop.depth(p1, p2) > -4.0 * detector.pixel1
-    return digitized(counts, detector, gaps), mask
+    if rng.random() < 0.5 and look.stop is not None:
+        places = places_in_plane(look.geometry, *np.indices(shape, sparse=True))
+        mask |= look.stop.depth(*places) > -4.0 * detector.pixel1
+    return digitized(counts, detector), mask
 
 
-def digitized(counts: NDArray[np.int64], detector: ba.Detector, gaps: bool) -> NDArray[np.generic]:
+def digitized(counts: NDArray[np.int64], detector: ba.Detector) -> NDArray[np.generic]:
     """Counts in the type that the detector writes, the gaps marked as it does."""
-    kind = np.uint32 if detector.name.startswith("Eiger") else np.int32
     if detector.mask is None:  # an integrating panel: 16 bits
         return np.minimum(counts, 65535).astype(np.uint16)
-    image = counts.astype(kind)
-    image[detector.mask] = (np.iinfo(kind).max if kind is np.uint32 else -1) if gaps else 0
-    return image
+    if detector.name.startswith("Eiger"):
+        return np.where(detector.mask, np.iinfo(np.uint32).max, counts).astype(np.uint32)
+    return np.where(detector.mask, -1, counts).astype(np.int32)
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

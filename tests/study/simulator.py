@@ -169,7 +169,7 @@ class Look:
         sum_of_rings = np.zeros((i.size, j.size))
         for place, two_theta in self._sampled(i, j, samples):
             sum_of_rings += self.profile(two_theta) * self._efficiency(*place)
-        p1, p2 = _plane(self.geometry, i, j)
+        p1, p2 = places_in_plane(self.geometry, i, j)
         y, x, z = self._laboratory(p1, p2)
         two_theta = np.arctan2(np.hypot(x, y), z)
         counts = sum_of_rings * (self.scale / samples**2)
@@ -186,7 +186,7 @@ class Look:
         offsets = (np.arange(samples) + 0.5) / samples - 0.5
         for one in offsets:
             for two in offsets:
-                y, x, z = self._laboratory(*_plane(self.geometry, i + one, j + two))
+                y, x, z = self._laboratory(*places_in_plane(self.geometry, i + one, j + two))
                 yield (y, x, z), np.arctan2(np.sqrt(x * x + y * y), z)
 
     def _laboratory(
@@ -195,7 +195,7 @@ class Look:
         if self.displacement is not None:
             by1, by2 = self.displacement(p1, p2)
             p1, p2 = p1 + by1, p2 + by2
-        return self.geometry.lab_from_plane(p1, p2)
+        return self.geometry.lab_fromplaces_in_plane(p1, p2)
 
     def _efficiency(self, y: FloatArray, x: FloatArray, z: FloatArray) -> FloatArray:
         """Solid angle and polarization."""
@@ -241,7 +241,9 @@ class Look:
             i, j = places_on_ring(self.geometry, two_theta)
             inside = on_detector(self.geometry.shape, i, j)
             if inside.any():
-                place = self.geometry.lab_from_plane(*_plane(self.geometry, i[inside], j[inside]))
+                place = self.geometry.lab_fromplaces_in_plane(
+                    *places_in_plane(self.geometry, i[inside], j[inside])
+                )
                 tops.append(height * float(self._efficiency(*place).max()))
         return self.peak / max(tops) if max(tops) > 0 else 0.0
 
@@ -263,7 +265,7 @@ class Look:
 
 def two_theta_at(geometry: ba.Geometry, i: ArrayLike, j: ArrayLike) -> FloatArray:
     """Scattering angles of fractional indices, in radians."""
-    y, x, z = geometry.lab_from_plane(*_plane(geometry, i, j))
+    y, x, z = geometry.lab_fromplaces_in_plane(*places_in_plane(geometry, i, j))
     return np.arctan2(np.hypot(y, x), z)
 
 
@@ -288,7 +290,7 @@ def places_on_ring(
         ]
     )
     at_sample = replace(geometry, dist=0.0, poni1=0.0, poni2=0.0)
-    y, x, z = (np.array(at_sample.lab_from_plane(*axis)) for axis in np.eye(3))
+    y, x, z = (np.array(at_sample.lab_fromplaces_in_plane(*axis)) for axis in np.eye(3))
     ahead = z @ ray
     reach = geometry.dist / np.where(ahead > 1e-6, ahead, np.nan)
     i = (geometry.poni1 + reach * (y @ ray)) / geometry.detector.pixel1 - 0.5
@@ -304,7 +306,9 @@ def on_detector(shape: tuple[int, int], i: FloatArray, j: FloatArray) -> NDArray
     return inside
 
 
-def _plane(geometry: ba.Geometry, i: ArrayLike, j: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def places_in_plane(
+    geometry: ba.Geometry, i: ArrayLike, j: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
     """Places in the plane of the detector of fractional indices, in metres."""
     detector = geometry.detector
     p1 = (np.asarray(i, dtype=np.float64) + 0.5) * detector.pixel1
