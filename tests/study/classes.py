@@ -13,16 +13,10 @@ import numpy as np
 import bluesky_azint as ba
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.surface import Surface
+from tests.study.places import FloatArray, angle_of_pixel, on_detector, places_on_ring, two_theta_at
+from tests.study.sample import Rings
 from tests.study.scene import Scene, exposed, generator, log_uniform, look_at
-from tests.study.simulator import (
-    FloatArray,
-    Look,
-    Rings,
-    angle_of_pixel,
-    on_detector,
-    places_on_ring,
-    two_theta_at,
-)
+from tests.study.simulator import Look
 
 CALIBRANTS = ("CeO2", "LaB6", "Si")
 LAST_ANGLE = np.radians(80.0)

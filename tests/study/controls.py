@@ -22,6 +22,8 @@ from tests.study.classes import (
     on_either,
     scene,
 )
+from tests.study.places import FloatArray, places_in_plane, two_theta_at
+from tests.study.sample import Displacement, Rings
 from tests.study.scene import (
     Scene,
     digitized,
@@ -30,14 +32,7 @@ from tests.study.scene import (
     look_at,
     with_texture,
 )
-from tests.study.simulator import (
-    Displacement,
-    FloatArray,
-    Look,
-    Rings,
-    places_in_plane,
-    two_theta_at,
-)
+from tests.study.simulator import Look
 
 # What the frame shows, and what it is said to show: other structures, and other sizes of the same.
 POWDERS = (("LaB6", "CeO2"), ("alpha_Al2O3", "CeO2"), ("TiO2", "CeO2"), ("ZnO", "CeO2"))
@@ -207,5 +202,6 @@ def harder(kind: str, seed: int) -> Scene:
         look = replace(look, rings=with_texture(seen.rings, rng, 0.9))
         return scene(kind, seed, calibrant, look, rng, seen, dead=0.01, hot=0.001)
     found = scene(kind, seed, calibrant, look, rng, seen)
-    image = np.where(found.detector.mask, 0, found.image).astype(np.int32)
+    gaps = np.asarray(found.detector.mask)
+    image = np.where(gaps, 0, found.image).astype(np.int32)
     return replace(found, image=image, detector=replace(found.detector, mask=None))

@@ -10,15 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bluesky_azint as ba
-from tests.study.simulator import (
-    Background,
-    FloatArray,
-    Look,
-    Rings,
-    Stop,
-    angle_of_pixel,
-    places_in_plane,
-)
+from tests.study.places import FloatArray, angle_of_pixel, places_in_plane
+from tests.study.sample import Background, Rings, Stop
+from tests.study.simulator import Look
 
 Expectation = Literal["right", "refused", "doubt"]
 DEAD, HOT = 5e-4, 2e-4  # shares of the pixels

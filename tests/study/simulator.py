@@ -15,117 +15,22 @@ in it; the modulation :math:`m_k` along a ring is taken at the middle of the pix
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 import bluesky_azint as ba
-from bluesky_azint.calibrants import calibrant
 from bluesky_azint.corrections import polarization_from_position
+from tests.study.places import border, on_detector, places_in_plane, places_on_ring, two_theta_at
+from tests.study.sample import Background, Displacement, Rings, Stop
 
 FloatArray = NDArray[np.float64]
 POLARIZATION = 0.95
 SAMPLES = 3  # places in a pixel, along both axes
 _ROWS = 32  # at a time, so that all stays in cache
 _STEPS = 64.0  # of the table per width of a ring
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Rings:
-    """What a powder scatters: angles in radians, the heights of the rings, and their modulation.
-
-    ``modulation``, ``(rings, azimuths)``, goes once around from chi = -pi on; its mean is 1.
-    """
-
-    two_theta: FloatArray
-    height: FloatArray
-    modulation: FloatArray | None = None
-
-    @classmethod
-    def of(cls, name: str, wavelength: float, damping: float = 0.4) -> Rings:
-        r"""Those of a calibrant: :math:`m |F|^2 e^{-2B s^2} / (\sin^2\theta \cos\theta)`.
-
-        The last factor is Lorentz's for the counts of a pixel on the ring. ``damping`` is B of
-        thermal motion, in square angstrom.
-        """
-        substance = calibrant(name)
-        two_theta = substance.two_theta(wavelength)
-        d = substance.d[: len(two_theta)]
-        strength = np.array([ring.intensity for ring in substance.rings[: len(two_theta)]])
-        theta = 0.5 * two_theta
-        lorentz = 1.0 / (np.sin(theta) ** 2 * np.cos(theta))
-        return cls(two_theta=two_theta, height=strength * np.exp(-damping / (2 * d**2)) * lorentz)
-
-    def joined(self, other: Rings) -> Rings:
-        """Both powders, mixed; without modulation."""
-        two_theta = np.concatenate([self.two_theta, other.two_theta])
-        order = np.argsort(two_theta)
-        height = np.concatenate([self.height, other.height])
-        return Rings(two_theta=two_theta[order], height=height[order])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Background:
-    """Heights relative to the highest ring, widths in radians."""
-
-    air: float = 0.0
-    air_width: float = 0.2
-    halo: float = 0.0
-    halo_place: float = 0.2
-    halo_width: float = 0.05
-    direct: float = 0.0
-    direct_width: float = 0.005
-
-    def __call__(self, two_theta: FloatArray) -> FloatArray:
-        direct = self.direct / (1.0 + (two_theta / self.direct_width) ** 2) ** 1.5
-        air = self.air * np.exp(-two_theta / self.air_width)
-        halo = self.halo * np.exp(-0.5 * ((two_theta - self.halo_place) / self.halo_width) ** 2)
-        total: FloatArray = direct + air + halo
-        return total
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """A round beam stop on an arm that leaves the detector; lengths in metres along the detector.
-
-    ``direction`` is that of the arm, in radians from the fast axis.
-    """
-
-    centre: tuple[float, float]
-    radius: float
-    direction: float
-    arm: float
-    blur: float
-
-    def depth(self, p1: FloatArray, p2: FloatArray) -> FloatArray:
-        """How deep a place lies in the shadow, in metres, negative outside."""
-        y, x = p1 - self.centre[0], p2 - self.centre[1]
-        along = x * np.cos(self.direction) + y * np.sin(self.direction)
-        across = np.abs(y * np.cos(self.direction) - x * np.sin(self.direction))
-        disc = self.radius - np.hypot(y, x)
-        depth: FloatArray = np.maximum(disc, np.where(along > 0, 0.5 * self.arm - across, -np.inf))
-        return depth
-
-    def transmission(self, p1: FloatArray, p2: FloatArray) -> FloatArray:
-        """Share of the light that passes, with a soft edge."""
-        passed: FloatArray = 1.0 / (1.0 + np.exp(np.clip(self.depth(p1, p2) / self.blur, -30, 6)))
-        return passed
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Displacement:
-    """A smooth distortion: cosines along both axes, ``(2, n, n)`` amplitudes in metres."""
-
-    amplitudes: FloatArray
-    size: tuple[float, float]
-
-    def __call__(self, p1: FloatArray, p2: FloatArray) -> tuple[FloatArray, FloatArray]:
-        orders = np.pi * np.arange(self.amplitudes.shape[1])
-        first = np.cos(orders * (p1 / self.size[0]))
-        second = np.cos(orders[:, np.newaxis] * (p2 / self.size[1]))
-        return first @ self.amplitudes[0] @ second, first @ self.amplitudes[1] @ second
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -195,7 +100,7 @@ class Look:
         if self.displacement is not None:
             by1, by2 = self.displacement(p1, p2)
             p1, p2 = p1 + by1, p2 + by2
-        return self.geometry.lab_fromplaces_in_plane(p1, p2)
+        return self.geometry.lab_from_plane(p1, p2)
 
     def _efficiency(self, y: FloatArray, x: FloatArray, z: FloatArray) -> FloatArray:
         """Solid angle and polarization."""
@@ -215,7 +120,7 @@ class Look:
     def profile(self) -> Callable[[FloatArray], FloatArray]:
         """The sum of all rings over the scattering angle, tabulated."""
         step = self.fwhm / _STEPS
-        largest = two_theta_at(self.geometry, *_border(self.geometry.shape)).max()
+        largest = two_theta_at(self.geometry, *border(self.geometry.shape)).max()
         angles = np.arange(0.0, largest + 3 * self.fwhm, step)
         table = np.zeros_like(angles)
         for centre, height in zip(self.rings.two_theta, self.rings.height, strict=True):
@@ -241,7 +146,7 @@ class Look:
             i, j = places_on_ring(self.geometry, two_theta)
             inside = on_detector(self.geometry.shape, i, j)
             if inside.any():
-                place = self.geometry.lab_fromplaces_in_plane(
+                place = self.geometry.lab_from_plane(
                     *places_in_plane(self.geometry, i[inside], j[inside])
                 )
                 tops.append(height * float(self._efficiency(*place).max()))
@@ -261,63 +166,3 @@ class Look:
         here, there = modulation[ring, index % n], modulation[ring, (index + 1) % n]
         value: FloatArray = here + place * (there - here)
         return value
-
-
-def two_theta_at(geometry: ba.Geometry, i: ArrayLike, j: ArrayLike) -> FloatArray:
-    """Scattering angles of fractional indices, in radians."""
-    y, x, z = geometry.lab_fromplaces_in_plane(*places_in_plane(geometry, i, j))
-    return np.arctan2(np.hypot(y, x), z)
-
-
-def angle_of_pixel(geometry: ba.Geometry, i: ArrayLike, j: ArrayLike) -> FloatArray:
-    """Length of the gradient of the scattering angle, in radians per pixel."""
-    i, j = np.asarray(i, dtype=np.float64), np.asarray(j, dtype=np.float64)
-    down = two_theta_at(geometry, i + 0.5, j) - two_theta_at(geometry, i - 0.5, j)
-    right = two_theta_at(geometry, i, j + 0.5) - two_theta_at(geometry, i, j - 0.5)
-    return np.hypot(down, right)
-
-
-def places_on_ring(
-    geometry: ba.Geometry, two_theta: float, azimuths: int = 360
-) -> tuple[FloatArray, FloatArray]:
-    """Fractional indices of places around a ring, NaN where it never meets the plane."""
-    chi = np.linspace(-np.pi, np.pi, azimuths, endpoint=False)
-    ray = np.stack(
-        [
-            np.sin(two_theta) * np.sin(chi),
-            np.sin(two_theta) * np.cos(chi),
-            np.full(azimuths, np.cos(two_theta)),
-        ]
-    )
-    at_sample = replace(geometry, dist=0.0, poni1=0.0, poni2=0.0)
-    y, x, z = (np.array(at_sample.lab_fromplaces_in_plane(*axis)) for axis in np.eye(3))
-    ahead = z @ ray
-    reach = geometry.dist / np.where(ahead > 1e-6, ahead, np.nan)
-    i = (geometry.poni1 + reach * (y @ ray)) / geometry.detector.pixel1 - 0.5
-    j = (geometry.poni2 + reach * (x @ ray)) / geometry.detector.pixel2 - 0.5
-    return i, j
-
-
-def on_detector(shape: tuple[int, int], i: FloatArray, j: FloatArray) -> NDArray[np.bool_]:
-    """Whether fractional indices lie on the detector; NaN do not."""
-    inside: NDArray[np.bool_] = (
-        (i >= -0.5) & (i < shape[0] - 0.5) & (j >= -0.5) & (j < shape[1] - 0.5)
-    )
-    return inside
-
-
-def places_in_plane(
-    geometry: ba.Geometry, i: ArrayLike, j: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Places in the plane of the detector of fractional indices, in metres."""
-    detector = geometry.detector
-    p1 = (np.asarray(i, dtype=np.float64) + 0.5) * detector.pixel1
-    p2 = (np.asarray(j, dtype=np.float64) + 0.5) * detector.pixel2
-    return p1, p2
-
-
-def _border(shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """A coarse grid over the detector, its border included."""
-    i = np.linspace(-1.0, shape[0], 33)[:, np.newaxis]
-    j = np.linspace(-1.0, shape[1], 33)[np.newaxis, :]
-    return i, j
