@@ -41,8 +41,12 @@ def cases() -> dict[str, Case]:
 
 @pytest.fixture(scope="session")
 def images(cases: dict[str, Case]) -> dict[str, dict[str, bytes]]:
-    """The pictures of each."""
-    return {kind: report_images(case.calibration, case.image) for kind, case in cases.items()}
+    """The pictures of each; of a candidate they are those of an accepted geometry."""
+    drawn = {
+        kind: report_images(cases[kind].calibration, cases[kind].image)
+        for kind in ("accepted", "review", "refused")
+    }
+    return drawn | {"candidate": drawn["accepted"]}
 
 
 @pytest.fixture(scope="session")

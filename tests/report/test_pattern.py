@@ -45,6 +45,19 @@ def test_rings_of_another_powder_are_marked(cases: dict[str, Case]) -> None:
         assert np.abs(lines - peak).min() < 0.05
 
 
+def test_rings_of_a_foil_are_known(cases: dict[str, Case]) -> None:
+    case = cases["accepted"]
+    geometry = case.calibration.geometry
+    assert geometry is not None
+    other = calibrant("LaB6", d_min=0.7)
+    image = np.where(case.image < 0, -1, case.image + counted(geometry, other) // 2)
+    substance = replace(case.calibration.calibrant, foreign=other.rings)
+    known = replace(case.calibration, calibrant=substance)
+    pattern = reduce(geometry, Frame.of(known, image))
+    assert foreign_peaks(case.calibration, pattern).size > 0
+    assert foreign_peaks(known, pattern).size == 0
+
+
 def test_a_frame_without_light_has_none(cases: dict[str, Case]) -> None:
     calibration = replace(cases["accepted"].calibration, rings=())
     assert calibration.geometry is not None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bluesky_azint.calibration.result import Distortion, WavelengthTest
 from bluesky_azint.report import tables
 from bluesky_azint.report.markup import measured, number, signed, table
 from tests.report.examples import Case
@@ -22,6 +23,7 @@ NOTHING = "\N{EN DASH}"
         (208.688712, (0.0081, 0.0243), ("208.6887", "0.0081", "0.0243")),
         (-1.05671, (0.17, np.nan), (f"{MINUS}1.06", "0.17", NOTHING)),
         (1234.5, (45.0, 210.0), ("1234", "45", "210")),
+        (-1e-12, (np.nan,), ("0.00000", NOTHING)),
         (0.5, (np.nan, 0.0), ("0.50000", NOTHING, NOTHING)),
     ],
 )
@@ -84,6 +86,41 @@ def test_a_refined_wavelength_has_its_errors(cases: dict[str, Case]) -> None:
     text = tables.poni_table(replace(calibration, covariance=wider), calibration.geometry)
     assert "0.500000</td><td>0.000025</td>" in text
     assert "λ" in tables.poni_correlations(replace(calibration, covariance=wider))
+
+
+def test_what_was_held_has_no_error(cases: dict[str, Case]) -> None:
+    calibration = cases["accepted"].calibration
+    assert calibration.geometry is not None
+    assert calibration.beam_covariance is not None
+    held = calibration.beam_covariance.copy()
+    held[3:] = held[:, 3:] = 0.0
+    held[3, 3] = held[4, 4] = 1e-18
+    kept = replace(calibration, beam_covariance=held, beam_jackknife=np.full(5, 1e-12))
+    text = tables.beam_table(kept, calibration.geometry)
+    assert text.count(f"<td>{NOTHING}</td>") == 7
+    assert np.isnan(tables.correlations(held)[3:]).all()
+    assert tables.correlations(held)[2, 2] == 1.0
+
+
+def test_only_the_largest_terms_of_a_distortion_are_told(cases: dict[str, Case]) -> None:
+    distortion = Distortion(
+        names=tuple(f"module {k} down" for k in range(40)),
+        values_px=tuple(0.01 * (k % 20) for k in range(40)),
+        sigmas_px=(0.01,) * 40,
+        residual_px=0.03,
+    )
+    text = tables.merit_table(replace(cases["accepted"].calibration, distortion=distortion))
+    assert "Of its 40 terms: module 19 down +0.190" in text
+    assert "module 39 down" in text
+    assert "and 34 smaller ones." in text
+    assert text.count("module") == 6
+
+
+def test_an_untestable_wavelength_is_not_told(cases: dict[str, Case]) -> None:
+    vague = WavelengthTest(relative=-0.265, sigma=0.0187, testable=False)
+    text = tables.merit_table(replace(cases["accepted"].calibration, wavelength_test=vague))
+    assert "only to ± 1.9 %" in text
+    assert "26.5" not in text
 
 
 def test_every_figure_of_merit_is_told(cases: dict[str, Case]) -> None:

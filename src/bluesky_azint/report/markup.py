@@ -83,7 +83,8 @@ def measured(value: float, *sigmas: float) -> tuple[str, ...]:
     known = [sigma for sigma in sigmas if np.isfinite(sigma) and sigma > 0]
     digits = int(np.clip(1 - np.floor(np.log10(min(known))), 0, 9)) if known else 5
     errors = [f"{s:.{digits}f}" if np.isfinite(s) and s > 0 else NOTHING for s in sigmas]
-    return minus(f"{value:.{digits}f}") if np.isfinite(value) else NOTHING, *errors
+    plain = f"{round(value, digits) + 0.0:.{digits}f}"  # there is no negative zero
+    return minus(plain) if np.isfinite(value) else NOTHING, *errors
 
 
 def _cell(column: int, text: str, wordy: bool) -> str:

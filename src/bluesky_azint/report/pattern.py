@@ -46,6 +46,7 @@ def draw_pattern(calibration: Calibration, geometry: Geometry, frame: Frame) -> 
     q, intensity = pattern.radial, np.where(seen, pattern.intensity, np.nan)
     axes.plot(q, intensity, color=DATA, linewidth=0.9)
     handles = _mark_rings(axes, ticks, rings, pattern)
+    handles += _mark_foil(ticks, calibration)
     foreign = foreign_peaks(calibration, pattern)
     if foreign.size:
         handles += axes.plot(
@@ -97,7 +98,9 @@ def foreign_peaks(calibration: Calibration, pattern: IntegrationResult) -> NDArr
     )
     prominence = found["prominences"]
     highest = float(prominence.max(initial=0.0))
-    lines = np.sort(2 * np.pi / calibration.calibrant.d)
+    calibrant = calibration.calibrant
+    known = [ring.d for ring in (*calibrant.rings, *calibrant.foreign)]
+    lines = np.sort(2 * np.pi / np.array(known))
     away = np.abs(radial[peaks][:, np.newaxis] - lines).min(axis=1, initial=np.inf)
     wanted = (prominence > _FOREIGN_SHARE * highest) & (away > width)
     wanted &= radial[peaks] > _FROM * lines[0]
@@ -140,6 +143,17 @@ def _mark_rings(
             )  # fmt: skip
             last = q
     return ring_key(states)
+
+
+def _mark_foil(ticks: Axes, calibration: Calibration) -> list[Line2D]:
+    """Ticks for the rings of what else is known to be in the beam."""
+    lines = [
+        ticks.axvline(2 * np.pi / ring.d, ymin=0.1, ymax=0.5, color=FOREIGN, linewidth=1.0)
+        for ring in calibration.calibrant.foreign
+    ]
+    for line in lines[:1]:
+        line.set_label("ring of another substance")
+    return lines[:1]
 
 
 def _extent(q: FloatArray, seen: NDArray[np.bool_]) -> tuple[float, float]:

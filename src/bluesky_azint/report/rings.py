@@ -40,8 +40,9 @@ class Marked:
 
     @property
     def label(self) -> str:
-        """Its Miller indices."""
-        return "".join(map(str, self.ring.hkl)) if max(self.ring.hkl) < 10 else str(self.ring.hkl)
+        """Its Miller indices, or nothing where they are not known."""
+        digits = all(0 <= index < 10 for index in self.ring.hkl)
+        return ("" if digits else " ").join(map(str, self.ring.hkl)) if any(self.ring.hkl) else ""
 
 
 def marked_rings(calibration: Calibration) -> list[Marked]:

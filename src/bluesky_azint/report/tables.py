@@ -10,11 +10,25 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
+from bluesky_azint.calibrants import Ring
 from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.report.markup import NOTHING, TIMES, measured, number, percent, signed, table
+from bluesky_azint.report.markup import (
+    NOTHING,
+    TIMES,
+    measured,
+    minus,
+    number,
+    percent,
+    signed,
+    table,
+)
 
 FloatArray = NDArray[np.float64]
+
+# What is known better, in metres or radians, was held and not measured; no limit for wavelengths.
+_HELD = np.array([1e-8, 1e-8, 1e-8, 1e-8, 1e-8, 0.0])
+_TERMS = 6  # of a distortion that are told
 
 KEV_ANGSTROM = 12.398419843320026  # h c / e: exact in the SI of 2019
 
@@ -78,12 +92,16 @@ def _parameters(
     sigma = None if covariance is None else np.sqrt(np.diag(covariance))
     rows = []
     for index, (parameter, value) in enumerate(zip(parameters, values, strict=True)):
-        errors = [
-            np.nan if one is None or index >= len(one) else float(one[index]) * parameter.scale
-            for one in (sigma, jackknife)
-        ]
+        errors = [_error(one, index) * parameter.scale for one in (sigma, jackknife)]
         rows.append((parameter.name, *measured(value * parameter.scale, *errors)))
     return table(("", "value", "± statistical", "± jackknife"), rows)
+
+
+def _error(sigma: FloatArray | None, index: int) -> float:
+    """An error; NaN of what was not refined."""
+    if sigma is None or index >= len(sigma) or not sigma[index] > _HELD[index]:
+        return np.nan
+    return float(sigma[index])
 
 
 def poni_correlations(calibration: Calibration) -> str:
@@ -100,8 +118,9 @@ def correlations(covariance: FloatArray) -> FloatArray:
     """Correlation coefficients; NaN for what was not refined."""
     sigma = np.sqrt(np.diag(covariance))
     scale = np.outer(sigma, sigma)
+    free = sigma > _HELD[: len(sigma)]
     matrix: FloatArray = np.divide(
-        covariance, scale, out=np.full_like(scale, np.nan), where=scale > 0
+        covariance, scale, out=np.full_like(scale, np.nan), where=np.logical_and.outer(free, free)
     )
     return matrix
 
@@ -146,7 +165,7 @@ def ring_table(calibration: Calibration) -> str:
     """What became of each ring."""
     rows = [
         (
-            "\N{NO-BREAK SPACE}".join(map(str, fit.ring.hkl)),
+            _indices(fit.ring),
             f"{fit.ring.d:.5f}",
             f"{np.rad2deg(fit.two_theta):.4f}",
             str(fit.sectors),
@@ -164,6 +183,10 @@ def ring_table(calibration: Calibration) -> str:
         "width (px)", "state",
     )  # fmt: skip
     return table(head, rows, words=(9,)) if rows else ""
+
+
+def _indices(ring: Ring) -> str:
+    return minus("\N{NO-BREAK SPACE}".join(map(str, ring.hkl))) if any(ring.hkl) else NOTHING
 
 
 def merit_table(calibration: Calibration) -> str:
@@ -235,6 +258,8 @@ def _wavelength_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
         else "Too uncertain to test the wavelength: at small angles the distance takes up any error."
     )
     value = f"{signed(100 * test.relative)} ± {100 * test.sigma:.3f} %"
+    if not test.testable:
+        value = f"only to ± {100 * test.sigma:.2g} %"
     return [("wavelength test", value, meaning)]
 
 
@@ -242,11 +267,18 @@ def _distortion_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
     found = calibration.distortion
     if found is None:
         return []
-    terms = ", ".join(
-        f"{name} {signed(value)} ± {sigma:.3f} px"
-        for name, value, sigma in zip(found.names, found.values_px, found.sigmas_px, strict=True)
+    terms = sorted(
+        zip(found.names, found.values_px, found.sigmas_px, strict=True),
+        key=lambda term: -abs(term[1]) / term[2] if term[2] > 0 else 0.0,
     )
-    meaning = f"Residual that would be left if it were corrected, which it is not. {terms}"
+    told = ", ".join(
+        f"{name} {signed(value)} ± {sigma:.3f} px" for name, value, sigma in terms[:_TERMS]
+    )
+    more = f", and {len(terms) - _TERMS} smaller ones" if len(terms) > _TERMS else ""
+    meaning = (
+        "Residual that would be left if it were corrected, which it is not. Of its "
+        f"{len(terms)} terms: {told}{more}."
+    )
     return [("distortion", number(found.residual_px, 3, "px"), meaning)]
 
 
