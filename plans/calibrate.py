@@ -222,7 +222,7 @@ def calibrate_detector(
         yield from publish(STREAM, {**_results(outcome), **_of_exposure(exposed)})
         return outcome
 
-    run = reporting_run(measure, metadata, on_refusal)
+    run = reporting_run(measure, metadata, ["refused"] if on_refusal == "raise" else [])
     outcome: CalibrationOutcome = yield from bpp.subs_wrapper(run, {"all": [collector]})  # type: ignore[no-untyped-call]
     return outcome
 

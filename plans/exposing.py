@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -25,6 +25,7 @@ from bluesky_azint.plans.background import Progress, in_thread
 
 logger = logging.getLogger(__name__)
 
+DARK = "dark"
 _MOST_EXPOSURES = 6
 
 
@@ -159,6 +160,8 @@ class Camera:
         See `judge_exposure`.
     darks
         Number of frames without beam.
+    along
+        What else is read with each frame.
     """
 
     detector: Readable[Any]
@@ -169,7 +172,7 @@ class Camera:
     max_exposure: float
     saturation: float | None = None
     darks: int = 0
-    _dark_stream: str = field(default="dark", init=False)
+    along: tuple[Readable[Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.exposure_time <= self.max_exposure:
@@ -182,26 +185,30 @@ class Camera:
                 f"{self.darks} frames without beam are wanted; give the shutter that keeps it off."
             )
 
-    def exposed(self, stream: str = "primary") -> MsgGenerator[Exposed]:
+    def exposed(
+        self, exposure_time: float | None = None, stream: str = "primary"
+    ) -> MsgGenerator[Exposed]:
         """Open the shutter, expose until the rings are good enough, and close it in any case.
+
+        Parameters
+        ----------
+        exposure_time
+            Seconds to begin with, if others than usual.
+        stream
+            Where the frames go.
 
         Returns
         -------
         The last image, with the structure of the dark frames taken out.
         """
-        taken: Exposed = yield from bpp.finalize_wrapper(self._bright(stream), self.shutter.close)  # type: ignore[no-untyped-call]
+        bright = self._bright(exposure_time or self.exposure_time, stream)
+        taken: Exposed = yield from bpp.finalize_wrapper(bright, self.shutter.close)  # type: ignore[no-untyped-call]
         if not self.darks:
             return taken
         for _ in range(self.darks):
-            yield from bps.trigger_and_read([self.detector], name=self._dark_stream)
+            yield from bps.trigger_and_read([self.detector], name=DARK)
         dark = yield from in_thread(self._dark)
-        image = without_dark(taken.image, dark)
-        return Exposed(
-            image=image,
-            exposure_time=taken.exposure_time,
-            exposure=taken.exposure,
-            attempts=taken.attempts,
-        )
+        return replace(taken, image=without_dark(taken.image, dark))
 
     def staged(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """The plan with the detector staged, and the documents collected."""
@@ -213,12 +220,11 @@ class Camera:
         self.collector.close()
         yield from bps.null()
 
-    def _bright(self, stream: str) -> MsgGenerator[Exposed]:
+    def _bright(self, time: float, stream: str) -> MsgGenerator[Exposed]:
         yield from self.shutter.open()
-        time = self.exposure_time
         for attempt in range(1, _MOST_EXPOSURES + 1):
             yield from set_exposure(self.detector, time)
-            yield from bps.trigger_and_read([self.detector], name=stream)
+            yield from bps.trigger_and_read([self.detector, *self.along], name=stream)
 
             def look(progress: Progress) -> tuple[NDArray[Any], Exposure]:
                 image = combined(self.collector.frames(stream)[-1])
@@ -236,7 +242,7 @@ class Camera:
         return Exposed(image=image, exposure_time=time, exposure=exposure, attempts=attempt)
 
     def _dark(self, progress: Progress) -> NDArray[np.float64]:
-        frames = [combined(one) for one in self.collector.frames(self._dark_stream)]
+        frames = [combined(one) for one in self.collector.frames(DARK)]
         mean: NDArray[np.float64] = np.mean([_with_nan(frame) for frame in frames], axis=0)
         return mean
 

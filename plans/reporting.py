@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import bluesky.plan_stubs as bps
@@ -77,7 +77,7 @@ def publish(stream: str, values: Mapping[str, Value | None]) -> MsgGenerator[Non
 def reporting_run(
     measure: Callable[[str], MsgGenerator[Found]],
     md: Mapping[str, Any],
-    on_refusal: OnRefusal,
+    raised: Collection[str] = (),
 ) -> MsgGenerator[Found]:
     """A run that fails, with the reasons, if what comes out of it is refused.
 
@@ -87,8 +87,8 @@ def reporting_run(
         What is done in the run, by its uid.
     md
         Metadata of the run.
-    on_refusal
-        Whether a refusal is returned as any other outcome, or raised when the run has ended.
+    raised
+        Verdicts that are an error after the run, by which a queue is stopped.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def reporting_run(
     Raises
     ------
     CalibrationRefused
-        If it is refused, and that is to be raised.
+        If the verdict is one that is raised.
     """
     uid: str = yield from bps.open_run(md)
 
@@ -113,8 +113,8 @@ def reporting_run(
     yield from bps.close_run(
         exit_status="fail" if refused else "success", reason=reason if refused else ""
     )
-    if refused and on_refusal == "raise":
-        raise CalibrationRefused(f"{md['plan_name']} was refused: {reason}")
+    if found.verdict in raised:
+        raise CalibrationRefused(f"{md['plan_name']}: {found.verdict}. {reason}")
     return found
 
 

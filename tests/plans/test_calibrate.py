@@ -231,7 +231,7 @@ def test_a_refusal_can_stop_a_queue(
     run_engine: RunEngine, station: Station, oracle: Oracle, documents: Documents
 ) -> None:
     oracle.verdict = "refused"
-    with pytest.raises(CalibrationRefused, match="calibrate_detector was refused: There are too"):
+    with pytest.raises(CalibrationRefused, match=r"calibrate_detector: refused\. There"):
         calibrated(run_engine, station, on_refusal="raise")
     assert [stop["exit_status"] for stop in documents["stop"]] == ["fail"]
     assert len(documents.events("calibration")) == 1
@@ -268,7 +268,7 @@ def test_other_callbacks_go_on_and_it_can_be_paused(
     with pytest.raises(RunEngineInterrupted):
         calibrated(run_engine, station)
     assert run_engine.state == "paused"
-    outcome = run_engine.resume().plan_result  # type: ignore[union-attr, no-untyped-call]
+    outcome = run_engine.resume().plan_result  # type: ignore[no-untyped-call]
     assert outcome.verdict == "accepted"
     assert len(oracle.calls) == 1  # not done again
 
