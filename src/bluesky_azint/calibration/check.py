@@ -23,6 +23,7 @@ from bluesky_azint.calibrants import Calibrant, ring_two_theta
 from bluesky_azint.calibrants import calibrant as catalogued
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
 from bluesky_azint.calibration.diagnostics import diagnose
+from bluesky_azint.calibration.lines import lines_on
 from bluesky_azint.calibration.refinement import Refinement, refine
 from bluesky_azint.calibration.result import Calibration, RingFit, Sectors, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
@@ -33,6 +34,7 @@ Judgement = Literal["good", "drifted", "refused"]
 
 _SIGNIFICANT = 3.0  # standard errors
 _FEWEST_RINGS, _FEWEST_SECTORS = 3, 16
+_SEEN = 0.4  # of the strength of the rings on the detector
 _RESIDUAL, _RESIDUAL_OF_WIDTH = 0.45, 0.16  # pixels, and share of the width of rings
 _RING_ERROR = 0.5  # pixels
 _WAVELENGTH, _WAVELENGTH_SIGMAS = 1.5e-3, 4.0
@@ -266,8 +268,11 @@ def _doubt(refined: Refinement, ring_error_px: float) -> str:
     width = float(np.median([ring.fwhm_px for ring in used])) if used else 0.0
     if len(used) < _FEWEST_RINGS or sectors < _FEWEST_SECTORS:
         return f"it has {len(used)} rings in {sectors} sectors."
-    if len(used) * 2 < len(refined.rings):
-        return f"only {len(used)} of {len(refined.rings)} rings agree with one geometry."
+    visible = lines_on(refined.surface, refined.cone, refined.calibrant, refined.wavelength).ring
+    expected = sum(refined.calibrant.rings[ring].intensity for ring in visible)
+    # Some rings are always near some others: a few weak ones prove nothing.
+    if sum(one.ring.intensity for one in used) < _SEEN * expected:
+        return f"it has {len(used)} of {len(visible)} rings, and not the strong ones."
     if refined.residual_px > max(_RESIDUAL, _RESIDUAL_OF_WIDTH * width):
         return f"its residual is {refined.residual_px:.2f} px."
     if ring_error_px > _RING_ERROR:
