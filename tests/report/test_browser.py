@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 DECODED = "() => [...document.images].map(one => one.complete ? one.naturalWidth : 0)"
+CONTRAST = """() => {
+    const style = getComputedStyle(document.querySelector('.verdict'));
+    const level = colour => Number(colour.match(/[0-9]+/));
+    return level(style.backgroundColor) - level(style.color);
+}"""
 WIDER = """() => [...document.querySelectorAll('body *')]
     .filter(one => !one.closest('.scroll') && one.getBoundingClientRect().right > innerWidth)
     .map(one => one.outerHTML.slice(0, 80))"""
@@ -68,8 +73,12 @@ def test_the_page_fits_and_is_whole(
 
 
 def test_the_page_prints_on_a_few_sheets(browser: Browser, pages: dict[str, Path]) -> None:
-    page = browser.new_page()
+    page = browser.new_page(color_scheme="dark")
     page.goto(pages["review"].as_uri())
+    page.emulate_media(media="print")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == "rgb(255, 255, 255)"
+    assert page.evaluate(CONTRAST) > 150
     printed = page.pdf(format="A4", print_background=True)
     page.close()
     assert printed.startswith(b"%PDF")

@@ -11,6 +11,7 @@ import pytest
 from bluesky_azint.calibration.result import Distortion, WavelengthTest
 from bluesky_azint.report import tables
 from bluesky_azint.report.markup import measured, number, signed, table
+from bluesky_azint.report.merit import merit_table
 from tests.report.examples import Case
 
 MINUS = "\N{MINUS SIGN}"
@@ -109,7 +110,7 @@ def test_only_the_largest_terms_of_a_distortion_are_told(cases: dict[str, Case])
         sigmas_px=(0.01,) * 40,
         residual_px=0.03,
     )
-    text = tables.merit_table(replace(cases["accepted"].calibration, distortion=distortion))
+    text = merit_table(replace(cases["accepted"].calibration, distortion=distortion))
     assert "Of its 40 terms: module 19 down +0.190" in text
     assert "module 39 down" in text
     assert "and 34 smaller ones." in text
@@ -118,19 +119,19 @@ def test_only_the_largest_terms_of_a_distortion_are_told(cases: dict[str, Case])
 
 def test_an_untestable_wavelength_is_not_told(cases: dict[str, Case]) -> None:
     vague = WavelengthTest(relative=-0.265, sigma=0.0187, testable=False)
-    text = tables.merit_table(replace(cases["accepted"].calibration, wavelength_test=vague))
+    text = merit_table(replace(cases["accepted"].calibration, wavelength_test=vague))
     assert "only to ± 1.9 %" in text
     assert "26.5" not in text
 
 
 def test_every_figure_of_merit_is_told(cases: dict[str, Case]) -> None:
-    text = tables.merit_table(cases["review"].calibration)
+    text = merit_table(cases["review"].calibration)
     for wanted in (
         "11 of 13", "31 %", "0.052 px", "0.021 px", "0.043 px", "other geometry has 12.",
         "+0.420 ± 0.044 %", "radial, cubic +0.310 ± 0.020 px",
     ):  # fmt: skip
         assert wanted in text
-    assert tables.merit_table(cases["refused"].calibration) == ""
+    assert merit_table(cases["refused"].calibration) == ""
 
 
 def test_rings(cases: dict[str, Case]) -> None:

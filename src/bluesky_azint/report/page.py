@@ -20,7 +20,9 @@ from bluesky_azint.report.advice import HEADLINES, next_steps
 from bluesky_azint.report.cake import draw_cake
 from bluesky_azint.report.frame import Frame, draw_frame
 from bluesky_azint.report.markup import NOTHING, number, paragraphs
+from bluesky_azint.report.merit import merit_table
 from bluesky_azint.report.pattern import draw_pattern
+from bluesky_azint.report.provenance import provenance_table
 from bluesky_azint.report.residuals import draw_residual_map, draw_residuals
 from bluesky_azint.report.rings import Contours
 from bluesky_azint.report.setup3d import draw_setup
@@ -161,10 +163,10 @@ def _page(
             if name in images
         ),
         tables=_geometry_tables(calibration)
-        + _section("Figures of merit", tables.merit_table(calibration))
+        + _section("Figures of merit", merit_table(calibration))
         + _section(
             "Where it comes from",
-            tables.provenance_table(calibration, raw_uid=raw_uid, date=date),
+            provenance_table(calibration, raw_uid=raw_uid, date=date),
         ),
         rings=_section("Rings", tables.ring_table(calibration)),
     )

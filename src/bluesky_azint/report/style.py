@@ -27,14 +27,18 @@ MASKED = "#cfe0ee"
 DATA = "#2f6f9f"
 FOREIGN = "#0f8a7e"
 BEAM = "#c62828"
-RING_COLOURS: dict[State, str] = {"used": "#e8710a", "left out": "#8e44ad", "missing": "#c62828"}
+RING_COLOURS: dict[State, str] = {
+    "used": "#e8710a",
+    "left out": "#8e44ad",
+    "missing": "#c62828",
+    "predicted": "#e8710a",
+}
 RING_WORDS: dict[State, str] = {
     "used": "ring used",
     "left out": "ring found, left out",
     "missing": "ring not found",
     "predicted": "ring predicted",
 }
-RING_COLOURS["predicted"] = RING_COLOURS["used"]
 
 
 def figure(height: float, width: float = WIDTH) -> Figure:

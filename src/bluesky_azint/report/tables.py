@@ -1,11 +1,9 @@
-"""The tables of a report: parameters and their errors, rings, figures of merit, provenance."""
+"""The tables of a report: parameters with their errors and correlations, and rings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from html import escape
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,6 @@ from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.report.markup import (
     NOTHING,
-    TIMES,
     measured,
     minus,
     number,
@@ -28,9 +25,6 @@ FloatArray = NDArray[np.float64]
 
 # What is known better, in metres or radians, was held and not measured; no limit for wavelengths.
 _HELD = np.array([1e-8, 1e-8, 1e-8, 1e-8, 1e-8, 0.0])
-_TERMS = 6  # of a distortion that are told
-
-KEV_ANGSTROM = 12.398419843320026  # h c / e: exact in the SI of 2019
 
 
 @dataclass(frozen=True)
@@ -187,125 +181,3 @@ def ring_table(calibration: Calibration) -> str:
 
 def _indices(ring: Ring) -> str:
     return minus("\N{NO-BREAK SPACE}".join(map(str, ring.hkl))) if any(ring.hkl) else NOTHING
-
-
-def merit_table(calibration: Calibration) -> str:
-    """Figures of merit, each with what it means."""
-    relative = number(1e6 * calibration.residual_relative)
-    rows = [
-        *_match_rows(calibration),
-        (
-            "residual of the sectors",
-            number(calibration.residual_px, 3, "px"),
-            f"Root mean square, weighted by their errors; {relative} parts in a million of q.",
-        ),
-        (
-            "residual of held-out sectors",
-            number(calibration.held_out_px, 3, "px"),
-            "Sectors that the geometry was not fitted to: close to the line above if it is sound.",
-        ),
-        (
-            "floor",
-            number(calibration.floor_px, 3, "px"),
-            "Error of every sector beyond its counts: what no exposure mends, such as distortion.",
-        ),
-        (
-            "error where rings are",
-            number(calibration.ring_error_px, 3, "px"),
-            "Largest predicted error of a place inside the rings that were found.",
-        ),
-        (
-            "error anywhere",
-            number(calibration.detector_error_px, 3, "px"),
-            "The same of any place on the detector.",
-        ),
-        *_wavelength_rows(calibration),
-        *_distortion_rows(calibration),
-    ]
-    rows = [row for row in rows if row[1] != NOTHING]
-    return table(("", "", "meaning"), rows, words=(2,), kind="explained") if rows else ""
-
-
-def _match_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
-    match = calibration.match
-    if match is None:
-        return []
-    runner_up = number(match.runner_up, 3)
-    return [
-        (
-            "match",
-            number(match.score, 3),
-            "Logarithm of how much likelier the rings are there than there by chance. The best "
-            + (f"other geometry has {runner_up}." if runner_up != NOTHING else "one: no other."),
-        ),
-        ("rings found", f"{match.matched} of {match.expected}", "Of those that should be visible."),
-        (
-            "unexplained",
-            percent(match.unexplained),
-            f"Share of the weight of all peaks that are no rings of {calibration.calibrant.name}.",
-        ),
-    ]
-
-
-def _wavelength_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
-    test = calibration.wavelength_test
-    if test is None:
-        return []
-    meaning = (
-        "Change of the wavelength that the rings ask for, which should be zero within its error. "
-        "A wrong lattice or a distortion would look the same."
-        if test.testable
-        else "Too uncertain to test the wavelength: at small angles the distance takes up any error."
-    )
-    value = f"{signed(100 * test.relative)} ± {100 * test.sigma:.3f} %"
-    if not test.testable:
-        value = f"only to ± {100 * test.sigma:.2g} %"
-    return [("wavelength test", value, meaning)]
-
-
-def _distortion_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
-    found = calibration.distortion
-    if found is None:
-        return []
-    terms = sorted(
-        zip(found.names, found.values_px, found.sigmas_px, strict=True),
-        key=lambda term: -abs(term[1]) / term[2] if term[2] > 0 else 0.0,
-    )
-    told = ", ".join(
-        f"{name} {signed(value)} ± {sigma:.3f} px" for name, value, sigma in terms[:_TERMS]
-    )
-    more = f", and {len(terms) - _TERMS} smaller ones" if len(terms) > _TERMS else ""
-    meaning = (
-        "Residual that would be left if it were corrected, which it is not. Of its "
-        f"{len(terms)} terms: {told}{more}."
-    )
-    return [("distortion", number(found.residual_px, 3, "px"), meaning)]
-
-
-def provenance_table(
-    calibration: Calibration, *, raw_uid: str | None, date: datetime | None
-) -> str:
-    """Where it all comes from."""
-    wavelength = calibration.wavelength * 1e10
-    rows = [
-        *_detector_rows(calibration),
-        ("calibrant", f"{calibration.calibrant.name}: {calibration.calibrant.source}"),
-        ("wavelength", f"{wavelength:.6g} Å, {KEV_ANGSTROM / wavelength:.6g} keV"),
-        ("masked", f"{100 * calibration.mask.mean():.2f} % of the pixels"),
-        ("raw run", raw_uid or NOTHING),
-        ("date", NOTHING if date is None else date.isoformat(" ", "seconds")),
-        ("time taken", number(calibration.seconds, 3, "s")),
-        ("software", f"bluesky-azint {version('bluesky-azint')}"),
-    ]
-    return table((), [row for row in rows if row[1] != NOTHING], words=(1,))
-
-
-def _detector_rows(calibration: Calibration) -> list[tuple[str, str]]:
-    rows, columns = calibration.mask.shape
-    size = f"{rows} {TIMES} {columns} pixels"
-    if calibration.candidate is None:
-        return [("image", size)]
-    detector = calibration.candidate.detector
-    pixel = f"{1e6 * detector.pixel1:.6g} {TIMES} {1e6 * detector.pixel2:.6g} µm"
-    name = detector.name or "without a name"
-    return [("detector", f"{name}, {size} of {pixel}, orientation {detector.orientation}")]
