@@ -154,10 +154,11 @@ def drawn(
     obeys: Obeys,
     calibrants: tuple[str, ...] = CALIBRANTS,
     wavelengths: tuple[float, float] = (0.15, 1.1),
-    gapped: bool = False,
+    among: tuple[ba.Detector, ...] = (),
 ) -> tuple[ba.Geometry, str, View]:
     """A geometry and a calibrant of which the definition is true."""
-    detector = detectors()[rng.integers(3 if gapped else 5)]
+    known = among or detectors()
+    detector = known[rng.integers(len(known))]
     calibrant = str(rng.choice(calibrants))
     for _ in range(_TRIES):
         wavelength = 1e-10 * log_uniform(rng, *wavelengths)
