@@ -15,7 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bluesky_azint.calibration.calibrate import calibrate
     from bluesky_azint.calibration.check import GeometryCheck, check_geometry
+    from bluesky_azint.calibration.result import Calibration
     from bluesky_azint.detectors import Detector, detector
     from bluesky_azint.errors import AzintError
     from bluesky_azint.geometry import Geometry
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AzintError",
+    "Calibration",
     "Detector",
     "Geometry",
     "GeometryCheck",
@@ -35,6 +38,7 @@ __all__ = [
     "Recipe",
     "Unit",
     "calibrant",
+    "calibrate",
     "check_geometry",
     "detector",
     "fiber_unit",
@@ -43,6 +47,7 @@ __all__ = [
 
 _HOMES = {
     "AzintError": "bluesky_azint.errors",
+    "Calibration": "bluesky_azint.calibration.result",
     "Detector": "bluesky_azint.detectors",
     "Geometry": "bluesky_azint.geometry",
     "GeometryCheck": "bluesky_azint.calibration.check",
@@ -51,6 +56,7 @@ _HOMES = {
     "Recipe": "bluesky_azint.reduction.recipe",
     "Unit": "bluesky_azint.units",
     "calibrant": "bluesky_azint.io.calibrants",
+    "calibrate": "bluesky_azint.calibration.calibrate",
     "check_geometry": "bluesky_azint.calibration.check",
     "detector": "bluesky_azint.detectors",
     "fiber_unit": "bluesky_azint.units",

@@ -32,6 +32,7 @@ from bluesky_azint.calibration.surface import FloatArray
 from bluesky_azint.errors import CalibrationError
 
 _BENDS, _ENDS = 3.0, 6.0  # standard errors
+_CUT_SQUARE, _MEDIAN_SQUARE = 0.995, 0.4549  # of a normal distribution, cut at 3; its median
 _STEPS = 20
 _SMALL = 1e-4  # of a standard error: a step that is none
 Row = tuple[FloatArray, float]
@@ -176,18 +177,31 @@ def _robust(deviation: FloatArray) -> FloatArray:
     return np.where(size > _ENDS, 0.0, np.minimum(1.0, _BENDS / np.maximum(size, _BENDS)))
 
 
-def floor_of(residual: FloatArray, sigma: FloatArray, parameters: int) -> float:
+def floor_of(
+    residual: FloatArray, sigma: FloatArray, parameters: int = 0, *, half: bool = False
+) -> float:
     """The error beyond that of the counts, in pixels, for a chi square of 1.
 
     Squares beyond 3 standard errors are cut, so that outliers do not make the floor.
+
+    Parameters
+    ----------
+    residual, sigma
+        In pixels.
+    parameters
+        Number of parameters that were fitted to them.
+    half
+        Look at the median of the squares only: less precise, but up to half may be outliers.
     """
     if len(residual) == 0:
         return 0.0
-    wanted = 0.995 * max(1.0 - parameters / len(residual), 0.1)
+    freedom = max(1.0 - parameters / len(residual), 0.1)
 
     def excess(floor: float) -> float:
-        square = residual**2 / (sigma**2 + floor**2)
-        return float(np.minimum(square, _BENDS**2).mean()) - wanted
+        square = residual**2 / np.maximum(sigma**2 + floor**2, 1e-30)
+        if half:
+            return float(np.median(square)) - _MEDIAN_SQUARE * freedom
+        return float(np.minimum(square, _BENDS**2).mean()) - _CUT_SQUARE * freedom
 
     if excess(0.0) <= 0:
         return 0.0

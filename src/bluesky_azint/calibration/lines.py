@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
 from bluesky_azint.calibration.surface import FloatArray, Surface
 
 _NEGLIGIBLE = 0.02  # of the intensity of a line: a neighbour so weak does not move it
+_ALIKE = 1.6  # a width this many times another one
 _GRID = 200  # places along each axis that tell which lines are on the detector
 
 
@@ -60,6 +61,17 @@ class Lines:
         """Number of sectors in a full turn."""
         turns = np.ceil(2 * np.pi * self.radius / self.arc).astype(np.intp)
         return np.maximum(turns, 8)
+
+    def alike(self) -> Lines:
+        """The same lines, none of them much wider or narrower than those with room around them.
+
+        A line among others can be mistaken for a narrow one, or for a wide one with them.
+        """
+        if len(self) == 0:
+            return self
+        free = self.reach / self.scale >= np.median(self.reach / self.scale)
+        usual = np.median((self.fwhm / self.scale)[free]) * self.scale
+        return replace(self, fwhm=np.clip(self.fwhm, usual / _ALIKE, usual * _ALIKE))
 
     def apart(self, half_width: FloatArray) -> NDArray[np.bool_]:
         """Lines whose windows no higher line's window overlaps."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibrants import Calibrant
-from bluesky_azint.calibration.adjustment import Fit, Row, adjust
+from bluesky_azint.calibration.adjustment import Fit, Row, adjust, floor_of
 from bluesky_azint.calibration.approach import approach
 from bluesky_azint.calibration.cone import Cone, to_poni_jacobian
 from bluesky_azint.calibration.constraints import (
@@ -43,7 +43,9 @@ _TOLD_PLAINLY, _TOLD_PIXELS = (
     0.03,
 )  # times the floor, and pixels: a ring that moves so far does
 _TILT_ERROR = np.deg2rad(0.1)  # as long as the tilt is known so well
-_DISAGREES = 4.0  # standard errors
+_NEEDS = 1.5  # times the residual: a tilt that makes so much of a difference is there
+_DISAGREES, _SUSPICIOUS = 4.0, 1.5  # standard errors
+_BETTER = 0.5  # times the floor: so much better a fit must be without a line that is suspicious
 _PRECISE = 0.02  # pixels: no ring is held to more
 _SHARP = 1e-9
 
@@ -163,6 +165,7 @@ def refine(
     sampler = Sampler(image, unsaturated(image, ~mask), surface)
     tell("Looking for the rings", 0.0)
     lines, seen, absent = approach(sampler, start, lines_on(surface, start, calibrant, wavelength))
+    lines = lines.alike()
     fit, rows, _ = _fitted(lines, seen, wavelength, constraints, None)
     among, before, used = None, fit, np.ones(len(lines), dtype=bool)
     for turn in range(passes):
@@ -173,6 +176,7 @@ def refine(
         lines = _placed(lines, now)
         width, few = dict(zip(lines.ring, lines.fwhm, strict=True)), _FEW if turn == 0 else None
         lines, seen, among = measure(sampler, cone, lines, others, among, few)
+        lines = lines.alike()
         fit, rows, used = _fitted(lines, seen, wavelength, constraints, before)
         settled = all(
             abs(np.log(one / width[ring])) < _SETTLED_WIDTH
@@ -210,16 +214,28 @@ def _fitted(
             f"Rings were found in {len(seen)} sectors only, within ten pixels of where the geometry "
             "has them; look at the mask, the calibrant and the wavelength."
         )
-    used = np.ones(len(lines), dtype=bool)
     start = None if before is None else before.values
-    while True:
-        use = used[seen.line]
-        two_theta = lines.two_theta[seen.line]
-        fit, rows = _with_tilt(lines, seen, two_theta, wavelength, constraints, use, start)
-        worst = _worst(fit, seen.line, used)
-        if worst is None or np.count_nonzero(used) <= 2:
-            return fit, rows, used
-        used[worst] = False
+    two_theta = lines.two_theta[seen.line]
+
+    def fitted(used: NDArray[np.bool_]) -> tuple[Fit, list[Row]]:
+        return _with_tilt(lines, seen, two_theta, wavelength, constraints, used[seen.line], start)
+
+    used = np.ones(len(lines), dtype=bool)
+    fit, rows = fitted(used)
+    while np.count_nonzero(used) > 3:
+        deviation = _deviations(fit, seen.line, used)
+        worst = int(np.where(used, deviation, 0.0).argmax())
+        if deviation[worst] < _SUSPICIOUS:
+            break
+        # The fit has given way to a line that is wrong: only without it that shows in full.
+        without = used.copy()
+        without[worst] = False
+        trial, trial_rows = fitted(without)
+        agree = deviation[worst] < _DISAGREES and trial.floor > _BETTER * fit.floor
+        if agree or _deviations(trial, seen.line, without)[worst] < _DISAGREES:
+            break
+        used, fit, rows = without, trial, trial_rows
+    return fit, rows, used
 
 
 def _with_tilt(
@@ -232,14 +248,17 @@ def _with_tilt(
     start: FloatArray | None,
 ) -> tuple[Fit, list[Row]]:
     """A fit in which the tilt is held where the rings do not tell it."""
-    rows: list[Row] = []
-    fit = adjust(seen, two_theta, wavelength, constraints, rows=rows, use=use, start=start)
+    fit = adjust(seen, two_theta, wavelength, constraints, use=use, start=start)
     if _tilt_is_known(constraints):
-        return fit, rows
+        return fit, []
     rows = _untold_tilt(fit, lines.fwhm[seen.line] / seen.scale)
-    if rows:
-        fit = adjust(seen, two_theta, wavelength, constraints, rows=rows, use=use, start=start)
-    return fit, rows
+    if not rows:
+        return fit, rows
+    held = adjust(seen, two_theta, wavelength, constraints, rows=rows, use=use, start=start)
+    # If the rings go with the tilt only, they do tell it.
+    error = np.average(fit.residual**2, weights=fit.information)
+    error_held = np.average(held.residual**2, weights=fit.information)
+    return (fit, []) if error_held > _NEEDS**2 * error else (held, rows)
 
 
 def _tilt_is_known(constraints: Mapping[str, Constraint]) -> bool:
@@ -273,13 +292,15 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray) -> list[Row]:
     return rows
 
 
-def _worst(fit: Fit, line: NDArray[np.intp], used: NDArray[np.bool_]) -> int | None:
-    """The line whose mean is farthest from where it should be, if it is too far."""
+def _deviations(fit: Fit, line: NDArray[np.intp], used: NDArray[np.bool_]) -> FloatArray:
+    """How far lines are from where they should be, in standard errors of one of their sectors."""
     mean, sigma = _means(fit, line, len(used))
-    deviation = np.abs(mean) / np.sqrt(sigma**2 + max(fit.floor, _PRECISE) ** 2)
-    deviation[~used] = 0.0
-    worst = int(deviation.argmax())
-    return worst if deviation[worst] > _DISAGREES else None
+    deviation = np.zeros(len(used))
+    for one in range(len(used)):
+        others = used[line] & (line != one)
+        floor = min(fit.floor, floor_of(fit.residual[others], fit.sigma[others], half=True))
+        deviation[one] = abs(mean[one]) / np.hypot(sigma[one], max(floor, _PRECISE))
+    return deviation
 
 
 def _means(fit: Fit, line: NDArray[np.intp], count: int) -> tuple[FloatArray, FloatArray]:

@@ -120,7 +120,8 @@ def _arcs(
         return np.full(len(lines), _SHORTEST)
     typical = np.array([_median(significance[mine]) for mine in of])
     longer = np.clip((_WANTED / np.maximum(typical, 1.0)) ** 2, 1.0, None)
-    return np.minimum(lines.arc * longer, _LONGEST)
+    arc: FloatArray = np.minimum(lines.arc * longer, _LONGEST)
+    return arc
 
 
 def _unevenness(amplitude: FloatArray) -> float:

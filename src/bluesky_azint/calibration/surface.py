@@ -71,6 +71,17 @@ class Surface:
         """Size of a pixel, in metres: the geometric mean of both sides."""
         return float(np.sqrt(self.detector.pixel1 * self.detector.pixel2))
 
+    @property
+    def pixel_steps(self) -> FloatArray:
+        """How far it is from a pixel to the next along both axes, in metres, negative if mirrored."""
+        orientation = self.detector.orientation
+        return np.array(
+            [
+                -self.detector.pixel1 if orientation in (1, 2) else self.detector.pixel1,
+                -self.detector.pixel2 if orientation in (1, 4) else self.detector.pixel2,
+            ]
+        )
+
     def stand(self, **values: float) -> Geometry:
         """The geometry of this detector with these distances and rotations."""
         return replace(self.geometry, **values)  # type: ignore[arg-type]
