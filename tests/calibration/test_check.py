@@ -1,9 +1,7 @@
 """A check finds the shift that was made, whichever way it has to look."""
 
-import sys
 from dataclasses import replace
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -52,9 +50,7 @@ def searching(monkeypatch: pytest.MonkeyPatch, found: Calibration | None = None)
         asked.append(options)
         return found or calibration("refused")
 
-    module = ModuleType("bluesky_azint.calibration.calibrate")
-    module.calibrate = calibrate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("bluesky_azint.calibration.check.calibrate", calibrate)
     return asked
 
 

@@ -1,9 +1,7 @@
 """The command around a calibration: what it asks for, prints and writes, and how it ends."""
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,10 +36,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """What calibrates."""
     monkeypatch.setattr("bluesky_azint.cli.COMMANDS", ("calibrate",))
     monkeypatch.delenv("AZINT_STORE", raising=False)
-    module = ModuleType("bluesky_azint.calibration.calibrate")
-    module.calibrate = Fake()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module.calibrate  # type: ignore[no-any-return]
+    fake = Fake()
+    monkeypatch.setattr("bluesky_azint.calibration.calibrate.calibrate", fake)
+    return fake
 
 
 @pytest.fixture(autouse=True)

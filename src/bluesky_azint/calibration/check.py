@@ -16,18 +16,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from bluesky_azint.badpixels import propose_mask
 from bluesky_azint.calibrants import Calibrant, ring_two_theta
 from bluesky_azint.calibrants import calibrant as catalogued
+from bluesky_azint.calibration.calibrate import calibrate
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
 from bluesky_azint.calibration.diagnostics import diagnose
 from bluesky_azint.calibration.lines import lines_on
+from bluesky_azint.calibration.preparation import (
+    as_frame,
+    bad_pixels,
+    detector_of,
+    lines_to_find,
+)
 from bluesky_azint.calibration.refinement import Refinement, refine
 from bluesky_azint.calibration.result import Calibration, RingFit, Sectors, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
-from bluesky_azint.errors import CalibrationError, FrameError, GeometryError
+from bluesky_azint.errors import CalibrationError, GeometryError
 from bluesky_azint.geometry import Geometry
 
 Judgement = Literal["good", "drifted", "refused"]
@@ -141,11 +147,11 @@ class _Found:
 
 
 def check_geometry(
-    image: NDArray[Any],
+    image: ArrayLike,
     geometry: Geometry,
     calibrant: str | Calibrant = "CeO2",
     *,
-    mask: NDArray[np.bool_] | None = None,
+    mask: ArrayLike | None = None,
     tolerance_px: float = 0.2,
     progress: Callable[[str, float], None] | None = None,
 ) -> GeometryCheck:
@@ -162,8 +168,7 @@ def check_geometry(
     calibrant
         Its name in the catalogue, or its rings.
     mask
-        Of detector shape, True = masked: added to the detector's own, and to the bad pixels that
-        are found.
+        Of detector shape, True = masked: added to the detector's own, and to pixels without a count.
     tolerance_px
         The shift of the rings, in pixels, from which on the detector has drifted. Real detectors
         are not regular to better than about 0.1 pixels.
@@ -173,30 +178,28 @@ def check_geometry(
     Raises
     ------
     FrameError
-        If the image has another shape than the detector.
+        If the image or the mask cannot be used.
     GeometryError
         If the geometry has no wavelength, or corrects for parallax.
     RecipeError
-        If there is no such calibrant.
+        If there is no such calibrant, or it has no rings at this wavelength.
     """
     if isinstance(calibrant, str):
         calibrant = catalogued(calibrant)
-    geometry = _usable(geometry, image)
-    bad = propose_mask(image, geometry.detector, mask).mask
+    frame = as_frame(image)
+    geometry = replace(_usable(geometry), detector=detector_of(geometry.detector, frame))
     surface = Surface(geometry.detector)
     check = GeometryCheck(
         verdict="refused",
         geometry=geometry,
-        calibrant=calibrant,
-        mask=bad,
+        calibrant=lines_to_find(calibrant, geometry.wavelength or np.nan),
+        mask=bad_pixels(frame, geometry.detector, mask),
         tolerance_px=tolerance_px,
     )
-    found = _refined(check, surface, image, progress)
+    found = _refined(check, surface, frame, progress)
     if isinstance(found, str):
-        from bluesky_azint.calibration.calibrate import calibrate
-
         calibration = calibrate(
-            image,
+            frame,
             detector=geometry.detector,
             calibrant=calibrant,
             wavelength=geometry.wavelength,
@@ -210,8 +213,8 @@ def check_geometry(
     return _judged(_compared(check, surface, found))
 
 
-def _usable(geometry: Geometry, image: NDArray[Any]) -> Geometry:
-    """The geometry, with a shape."""
+def _usable(geometry: Geometry) -> Geometry:
+    """The geometry, if it tells where rings are."""
     if geometry.wavelength is None:
         raise GeometryError(
             "The geometry has no wavelength, so it does not tell where rings are; set one with "
@@ -222,13 +225,7 @@ def _usable(geometry: Geometry, image: NDArray[Any]) -> Geometry:
             "The geometry corrects for parallax, which the rings are not fitted with; check it "
             "without, with dataclasses.replace(geometry, parallax=False)."
         )
-    if image.ndim != 2 or geometry.detector.shape not in (None, image.shape):
-        raise FrameError(
-            f"The image has the shape {image.shape}, the detector {geometry.detector.name!r} "
-            f"{geometry.detector.shape}; they must be equal."
-        )
-    shape = int(image.shape[0]), int(image.shape[1])
-    return replace(geometry, detector=replace(geometry.detector, shape=shape))
+    return geometry
 
 
 def _refined(
