@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 RINGS = "tab:orange"
+_FEW_PIXELS = 1000
 
 
 def plot_reduction(
@@ -66,7 +67,50 @@ def plot_reduction(
     figure.savefig(path, dpi=130)
 
 
-def _draw_frame(axes: Axes, frame: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
+def plot_mask(
+    path: Path, frame: NDArray[Any], kinds: NDArray[np.uint8], names: Sequence[str], *, title: str
+) -> None:
+    """Save a picture of a frame with its bad pixels, in a colour for each kind.
+
+    Parameters
+    ----------
+    path
+        Where to, a ``.png`` or whatever matplotlib writes.
+    frame
+        The frame, (rows, columns).
+    kinds
+        For each pixel the place of its kind among the names; 0 is a good pixel.
+    names
+        Of the kinds.
+    title
+        What stands above.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 10), layout="constrained")
+    axes = figure.subplots()
+    _draw_frame(axes, frame, None, "gray")
+    numbers = np.bincount(kinds.ravel(), minlength=len(names))
+    for kind in (np.flatnonzero(numbers[1:]) + 1).tolist():
+        colour = mpl.colors.to_hex(mpl.colormaps["tab10"](kind - 1))
+        label = f"{names[kind]} ({numbers[kind]})"
+        rows, columns = np.nonzero(kinds == kind)
+        if numbers[kind] <= _FEW_PIXELS:  # they would not be seen without a circle
+            axes.plot(columns, rows, "o", ms=7, mfc="none", color=colour, label=label)
+            continue
+        shown = np.ma.masked_array(kinds, kinds != kind)
+        axes.imshow(shown, origin="lower", cmap=mpl.colors.ListedColormap([colour]), alpha=0.7)
+        axes.plot([], [], "s", color=colour, label=label)
+    axes.set_title(title)
+    if numbers[1:].any():
+        axes.legend(loc="upper right")
+    figure.savefig(path, dpi=130)
+
+
+def _draw_frame(
+    axes: Axes, frame: NDArray[Any], mask: NDArray[np.bool_] | None, colours: str = "viridis"
+) -> None:
     """The square root of the counts, which shows weak rings; masked and bad pixels in grey."""
     import matplotlib as mpl
 
@@ -78,7 +122,7 @@ def _draw_frame(axes: Axes, frame: NDArray[Any], mask: NDArray[np.bool_] | None)
     axes.imshow(
         counts,
         origin="lower",
-        cmap=mpl.colormaps["viridis"].with_extremes(bad="0.85"),
+        cmap=mpl.colormaps[colours].with_extremes(bad="0.85"),
         vmin=low,
         vmax=max(high, low + 1.0),
         interpolation="nearest",

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bluesky_azint.errors import FormatError
-from bluesky_azint.io.images import open_frames, read_image, read_mask, read_mean
+from bluesky_azint.errors import FormatError, RecipeError
+from bluesky_azint.io.images import (
+    MASK_SUFFIXES,
+    open_frames,
+    read_image,
+    read_mask,
+    read_mean,
+    write_mask,
+)
 
 fabio = pytest.importorskip("fabio")
 
@@ -179,6 +186,20 @@ def test_mask(tmp_path: Path, name: str) -> None:
     found = read_mask(path)
     assert found.dtype == bool
     np.testing.assert_array_equal(found, mask)
+
+
+@pytest.mark.parametrize("suffix", MASK_SUFFIXES)
+def test_mask_there_and_back(tmp_path: Path, suffix: str) -> None:
+    mask = STACK[0] > 30_000
+    path = tmp_path / f"mask{suffix}"
+    for written in (mask, ~mask):  # the second time over what stands there
+        write_mask(path, written)
+        np.testing.assert_array_equal(read_mask(path), written)
+
+
+def test_mask_of_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot be written as '\.jpg'; the suffixes \.npz"):
+        write_mask(tmp_path / "mask.jpg", STACK[0] > 0)
 
 
 def test_mask_among_several_arrays_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ COMMANDS = (
     "check",
     "convert",
     "demo",
-    "integrate", "mask",
+    "integrate",
+    "mask",
     "profiles",
 )
 

@@ -17,11 +17,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.errors import AzintError, FormatError
+from bluesky_azint.errors import AzintError, FormatError, RecipeError
 
 # Where detectors put their frames; Dectris numbers the files that its master file links to.
 _USUAL_PLACES = ("/entry/data/data", "/entry/instrument/detector/data")
 _NUMBERED = "data_"
+
+MASK_SUFFIXES = (".npz", ".npy", ".edf", ".tif", ".tiff", ".h5", ".hdf5", ".nxs")
 
 
 class Frames:
@@ -162,6 +164,47 @@ def read_mask(path: str | PathLike[str]) -> NDArray[np.bool_]:
                 "be called 'mask', or be the only one."
             )
         return np.asarray(arrays[name] != 0)
+
+
+def write_mask(path: str | PathLike[str], mask: NDArray[np.bool_]) -> None:
+    """Write a mask as an image of zeros and ones, over what stands there.
+
+    The suffix tells the format: ``.npz``, ``.npy``, ``.edf``, ``.tif``, ``.tiff``, ``.h5``,
+    ``.hdf5`` or ``.nxs``.
+
+    Raises
+    ------
+    RecipeError
+        If the suffix tells none of these.
+    """
+    path = Path(path)
+    values = np.asarray(mask, np.uint8)
+    match path.suffix.lower():
+        case ".npz":
+            np.savez_compressed(path, mask=values)
+        case ".npy":
+            np.save(path, values)
+        case ".edf":
+            from fabio.edfimage import EdfImage
+
+            EdfImage(data=values).write(fspath(path))
+        case ".tif" | ".tiff":
+            from fabio.tifimage import TifImage
+
+            TifImage(data=values).write(fspath(path))
+        case ".h5" | ".hdf5" | ".nxs":
+            with h5py.File(path, "w") as file:
+                data = file.create_dataset("entry/data/data", data=values, compression="gzip")
+                for group, kind in (("entry", "NXentry"), ("entry/data", "NXdata")):
+                    file[group].attrs["NX_class"] = kind
+                data.parent.attrs["signal"] = "data"
+                file["entry"].attrs["default"] = "data"
+                file.attrs["default"] = "entry"
+        case suffix:
+            raise RecipeError(
+                f"A mask cannot be written as {suffix or path.name!r}; "
+                f"the suffixes {', '.join(MASK_SUFFIXES)} are known."
+            )
 
 
 @contextmanager
