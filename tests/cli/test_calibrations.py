@@ -53,8 +53,8 @@ def test_a_list(store: DirectoryStore, capsys: pytest.CaptureFixture[str]) -> No
         "uid", "status", "detector", "valid_from", "verdict", "residual_px",
     ]  # fmt: skip
     assert {tuple(line.split()) for line in lines[1:]} == {
-        (first.uid[:8], "candidate", "eiger", "2026-03-01T12:00:00+00:00", "review", "0.12"),
-        (second.uid[:8], "accepted", "pilatus", "2026-03-01T12:00:00+00:00", "accepted", "0.12"),
+        (first.uid[:8], "candidate", "eiger", "2026-03-01T12:00:00+00:00", "review", "0.120"),
+        (second.uid[:8], "accepted", "pilatus", "2026-03-01T12:00:00+00:00", "accepted", "0.120"),
     }
     for asked in (
         ("--detector", "pilatus"),

@@ -235,25 +235,25 @@ def _store(args: argparse.Namespace, calibration: Calibration, image: NDArray[An
     """Store the calibration with its report; gives the uid."""
     from bluesky_azint.store import CalibrationRecord
 
+    report = args.report.read_bytes() if args.report else _report(calibration, image)
     record = CalibrationRecord.from_calibration(
         calibration,
         detector=args.name,
         valid_from=args.valid_from or datetime.now(UTC),
-        files=_report_files(calibration, image),
+        files={} if report is None else {"report.html": report},
         metadata={"image": str(Path(args.image).absolute())},
     )
     opened(args.store, new=True).save(record)
     return record.uid
 
 
-def _report_files(calibration: Calibration, image: NDArray[Any]) -> dict[str, bytes]:
+def _report(calibration: Calibration, image: NDArray[Any]) -> bytes | None:
     """The report, if there is what draws it."""
     from importlib.util import find_spec
 
     from bluesky_azint.report import write_report
 
     if find_spec("matplotlib") is None:
-        return {}
+        return None
     with TemporaryDirectory() as folder:
-        path = write_report(calibration, image, Path(folder) / "report.html")
-        return {path.name: path.read_bytes()}
+        return write_report(calibration, image, Path(folder) / "report.html").read_bytes()

@@ -134,8 +134,9 @@ def run_list(args: argparse.Namespace) -> int:
         print(json.dumps(lines, indent=1))
     elif lines:
         rows = [["" if value is None else str(value) for value in line.values()] for line in lines]
-        for row in rows:
-            row[0] = row[0][:_SHORT]
+        for line, row in zip(lines, rows, strict=True):
+            row[0] = line["uid"][:_SHORT]
+            row[-1] = "" if line["residual_px"] is None else f"{line['residual_px']:.3f}"
         print(table([[*lines[0]], *rows], left=5))
     return 0
 
