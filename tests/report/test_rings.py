@@ -60,5 +60,6 @@ def test_where_nobody_looked_the_strong_rings_are_predicted(cases: dict[str, Cas
     assert {ring.state for ring in rings} == {"predicted"}
     strongest = max(ring.ring.intensity for ring in rings)
     assert min(ring.ring.intensity for ring in rings) >= 0.01 * strongest
+    assert len(rings) <= 30
     beyond = replace(calibration, wavelength=4e-10)  # reflected by 111, 200 and no other
     assert len(marked_rings(beyond)) == 2

@@ -57,7 +57,11 @@ def _match_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
             "Logarithm of how much likelier the rings are there than there by chance. The best "
             + (f"other geometry has {runner_up}." if runner_up != NOTHING else "one: no other."),
         ),
-        ("rings found", f"{match.matched} of {match.expected}", "Of those that should be visible."),
+        (
+            "rings found",
+            f"{match.matched} of {match.expected}" if match.expected else NOTHING,
+            "Of those that should be visible.",
+        ),
         (
             "unexplained",
             percent(match.unexplained),

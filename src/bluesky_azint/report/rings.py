@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float64]
 State = Literal["used", "left out", "missing", "predicted"]
 
 _NODES = 400  # along an axis, between which two theta is taken to be linear: to 0.1 pixel
-_WEAKEST = 0.01  # of the strongest, where nothing is known of what can be seen
+# Where nothing is known of what can be seen: of the strongest, and how many at most.
+_WEAKEST, _MOST = 0.01, 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,13 @@ def marked_rings(calibration: Calibration) -> list[Marked]:
         ]
     rings = calibration.calibrant.rings
     strongest = max((ring.intensity for ring in rings), default=0.0)
-    return [
+    predicted = [
         Marked(ring=ring, two_theta=angle, state="predicted")
         for ring in rings
         if ring.intensity >= _WEAKEST * strongest
         and np.isfinite(angle := float(ring_two_theta(ring.d, calibration.wavelength)))
     ]
+    return predicted[:_MOST]
 
 
 class Contours:
