@@ -32,19 +32,22 @@ def in_thread(work: Callable[[Progress], Result]) -> MsgGenerator[Result]:
     Parameters
     ----------
     work
-        Called with a function that takes what is being done, and the share that is done, which
-        goes to the log.
+        Called with a function that takes what is being done, and the share that is done; what
+        is new goes to the log.
 
     Returns
     -------
     What the work returns.
     """
     abandoned = threading.Event()
+    told: set[str] = set()
 
     def progress(what: str, done: float) -> None:
         if abandoned.is_set():
             raise Abandoned(what)
-        logger.info("%s: %.0f %%", what, 100 * done)
+        if what not in told:
+            told.add(what)
+            logger.info("%3.0f %%  %s", 100 * done, what)
 
     executor = ThreadPoolExecutor(1, thread_name_prefix="azint-plan")
     future = executor.submit(work, progress)

@@ -113,6 +113,18 @@ def _read(geometry: GeometryDevice) -> Any:
     return {"dist": dist, "uid": uid}
 
 
+def test_nothing_needs_to_be_known(
+    run_engine: RunEngine, make_station: Callable[..., Station]
+) -> None:
+    """Without an oracle."""
+    outcome = calibrated(run_engine, make_station(), exposure_time=10.0)
+    assert outcome.verdict == "accepted", outcome.reasons
+    found = outcome.calibration.geometry
+    assert found is not None
+    off = (found.two_theta() - still(0.0).two_theta()) * 0.1 / 172e-6
+    assert np.sqrt(np.mean(off**2)) < 0.05  # pixels
+
+
 def test_it_is_exposed_until_the_rings_are_good(
     run_engine: RunEngine, station: Station, oracle: Oracle, documents: Documents
 ) -> None:

@@ -45,6 +45,15 @@ def test_the_demo_session_just_works_and_ends(tmp_path: Path) -> None:
         "assert run.start['calibration_uid'] == calibration.uid;"
         "RE(fly_frames([det], 10, 20));"
         "assert last_reduced().patterns['intensity'].shape == (10, 1000);"
+        "options = {'store': store, 'geometry_device': geometry};"
+        "found = RE(calibrate_detector(det, energy_kev=30.996, **options)).plan_result;"
+        "assert found.verdict == 'accepted', found.reasons;"
+        "live.flush();"
+        "results = tiled.raw[found.run_uid]['calibration'].read();"
+        "assert abs(results['calibration-dist'].item() / 0.2 - 1) < 1e-4;"
+        "assert results['calibration-reasons'].item() == '';"
+        "RE(bp.count([det]));"
+        "assert last_reduced().start['calibration_uid'] == found.record_uid;"
         "print('all is well')"
     )
     done = subprocess.run(
@@ -53,10 +62,10 @@ def test_the_demo_session_just_works_and_ends(tmp_path: Path) -> None:
         env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "AZINT_DATA": "data"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all is well" in done.stdout
-    assert len(list((tmp_path / "data" / "reduced").glob("*.nxs"))) == 2
+    assert len(list((tmp_path / "data" / "reduced").glob("*.nxs"))) == 4
     assert "RE(bp.scan([det], motor, 0, 1, 11))" in done.stdout

@@ -2,8 +2,11 @@
 
 RE(bp.scan([det], motor, 0, 1, 11))
 last_reduced().pattern(0)
+RE(calibrate_detector(det, energy_kev=30.996, store=store, geometry_device=geometry))
+RE(check_calibration(det, store=store))
 """
 
+import logging
 import os
 import tempfile
 from contextlib import ExitStack
@@ -19,9 +22,19 @@ from ophyd_async.sim import SimMotor
 import bluesky_azint as ba
 from bluesky_azint.callbacks import AzintRun, LiveReduction, embedded_tiled, reduced_runs
 from bluesky_azint.devices import GeometryDevice, SimulatedDiffractionDetector
-from bluesky_azint.plans import fly_frames
+from bluesky_azint.plans import (
+    calibrate_detector,
+    calibrate_energy,
+    calibrate_goniometer,
+    check_calibration,
+    fly_frames,
+)
 from bluesky_azint.profiles import at_session_end
 from bluesky_azint.store import CalibrationRecord
+
+# Plans tell what they do.
+logging.basicConfig(format="%(message)s")
+logging.getLogger("bluesky_azint.plans").setLevel(logging.INFO)
 
 # What is opened here is closed when the session ends, the last first.
 session = ExitStack()
@@ -54,7 +67,7 @@ calibration = CalibrationRecord(
 )
 store.save(calibration)
 
-RE = RunEngine({})
+RE = RunEngine({}, call_returns_result=True)  # RE(plan) then shows what came out of the plan
 with init_devices():
     geometry = GeometryDevice()
     motor = SimMotor(instant=True)
