@@ -21,13 +21,11 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.calibration.figures import figures
-from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.detectors import Detector
 from bluesky_azint.errors import StoreError
 from bluesky_azint.geometry import Geometry
@@ -42,6 +40,9 @@ from bluesky_azint.store.contents import (
 )
 from bluesky_azint.store.moments import in_utc, stamp
 from bluesky_azint.store.status import STATUSES, StatusChange
+
+if TYPE_CHECKING:
+    from bluesky_azint.calibration.result import Calibration
 
 VERSION = 1
 
@@ -156,6 +157,8 @@ class CalibrationRecord:
         StoreError
             If the calibration was refused: it has no geometry that may be used.
         """
+        from bluesky_azint.calibration.figures import figures  # SciPy takes half a second to load
+
         if calibration.geometry is None:
             raise StoreError(
                 f"The calibration of {detector} was refused, so there is no geometry to store: "
