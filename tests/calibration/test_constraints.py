@@ -8,6 +8,7 @@ import pytest
 from bluesky_azint.calibration.constraints import (
     NAMES,
     Bounds,
+    Constraint,
     Fixed,
     Prior,
     check_constraints,
@@ -35,7 +36,11 @@ def test_derivatives(name: str) -> None:
 
 
 def test_residuals_are_in_standard_errors() -> None:
-    given = {"distance": Prior(0.19, 0.002), "tilt1": Fixed(0.1), "centre1": Bounds(0.0, 0.01)}
+    given: dict[str, Constraint] = {
+        "distance": Prior(0.19, 0.002),
+        "tilt1": Fixed(0.1),
+        "centre1": Bounds(0.0, 0.01),
+    }
     residuals, jacobian = constraint_rows(given, VALUES, WAVELENGTH)
     np.testing.assert_allclose(residuals, [5.0, 0.0], atol=1e-9)
     assert jacobian.shape == (2, 6)

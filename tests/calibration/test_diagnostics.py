@@ -14,7 +14,8 @@ from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.diagnostics import diagnose
 from bluesky_azint.calibration.refinement import Refinement, refine
 from bluesky_azint.calibration.surface import Surface
-from tests.study.simulator import Background, Look, Rings
+from tests.study.sample import Background, Rings
+from tests.study.simulator import Look
 
 PIXEL = 172e-6
 WAVELENGTH = 0.5e-10

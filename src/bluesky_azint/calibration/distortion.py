@@ -1,12 +1,13 @@
 r"""What of the residuals a distorted detector would explain.
 
-All terms tell how far pixels lie from where they were thought to lie. A detector of modules is asked
-by how much each is shifted ("module 3 down", "module 3 right"; they are counted in raster order of
-their first pixels) against their mean. Another one is asked for displacements away from the beam by :math:`a (r / r_{max})^n \cos m\varphi` or :math:`\sin`: "barrel"
-(n = 3, m = 0), "aspect" and "shear" (1, 2; pixels of another shape), "trefoil" (2, 3). These are the
-lowest that a distance, a centre or a tilt would not explain as well. The terms are fitted together
-with the geometry and with a prior of 1 pixel. They are reported and never applied: one image does
-not tell them from a wrong wavelength or a bad calibrant.
+All terms tell how far pixels lie from where they were thought to lie. A detector of modules is
+asked by how much each is shifted ("module 3 down", "module 3 right"; they are counted in raster
+order of their first pixels) against their mean. Another one is asked for displacements away from
+the beam by :math:`a (r / r_{max})^n \cos m\varphi` or :math:`\sin`: "barrel" (n = 3, m = 0),
+"aspect" and "shear" (1, 2; pixels of another shape), "trefoil" (2, 3). These are the lowest that a
+distance, a centre or a tilt would not explain as well. The terms are fitted together with the
+geometry and with a prior of 1 pixel. They are reported and never applied: one image does not tell
+them from a wrong wavelength or a bad calibrant.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ _TOLD_PLAINLY, _TOLD_PIXELS = (
     5.0,
     0.03,
 )  # times the floor, and pixels: a ring that moves so far does
+_SAME_TILT = {"tilt1", "rot2"}, {"tilt2", "rot1"}
 _TILT_ERROR = np.deg2rad(0.1)  # as long as the tilt is known so well
 _NEEDS = 1.5  # times the residual: a tilt that makes so much of a difference is there
 _DISAGREES, _SUSPICIOUS = 4.0, 1.5  # standard errors
@@ -211,8 +212,8 @@ def _fitted(
     """The fit, what holds the tilt in it, and which lines it is of."""
     if len(seen) < _FEWEST:
         raise CalibrationError(
-            f"Rings were found in {len(seen)} sectors only, within ten pixels of where the geometry "
-            "has them; look at the mask, the calibrant and the wavelength."
+            f"Rings were found in {len(seen)} sectors only, within ten pixels of where they should "
+            "be; look at the mask, the calibrant and the wavelength."
         )
     start = None if before is None else before.values
     two_theta = lines.two_theta[seen.line]
@@ -249,9 +250,7 @@ def _with_tilt(
 ) -> tuple[Fit, list[Row]]:
     """A fit in which the tilt is held where the rings do not tell it."""
     fit = adjust(seen, two_theta, wavelength, constraints, use=use, start=start)
-    if _tilt_is_known(constraints):
-        return fit, []
-    rows = _untold_tilt(fit, lines.fwhm[seen.line] / seen.scale)
+    rows = _untold_tilt(fit, lines.fwhm[seen.line] / seen.scale, _tilts_to_tell(constraints))
     if not rows:
         return fit, rows
     held = adjust(seen, two_theta, wavelength, constraints, rows=rows, use=use, start=start)
@@ -261,12 +260,13 @@ def _with_tilt(
     return (fit, []) if error_held > _NEEDS**2 * error else (held, rows)
 
 
-def _tilt_is_known(constraints: Mapping[str, Constraint]) -> bool:
+def _tilts_to_tell(constraints: Mapping[str, Constraint]) -> list[int]:
+    """The tilts (0, 1) of which nothing is known beforehand."""
     told = {name for name, one in constraints.items() if isinstance(one, Fixed | Prior)}
-    return any(pair <= told for pair in ({"tilt1", "tilt2"}, {"rot1", "rot2"}))
+    return [axis for axis, names in enumerate(_SAME_TILT) if not told & names]
 
 
-def _untold_tilt(fit: Fit, fwhm: FloatArray) -> list[Row]:
+def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
     """Rows that hold those directions of the tilt at 0 that the rings do not tell.
 
     What the centre and the distance can take up of a tilt does not count. A tilt is told if a
@@ -274,7 +274,8 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray) -> list[Row]:
     of place for other reasons.
     """
     root = np.sqrt(fit.information)[:, np.newaxis]
-    others, tilts = fit.jacobian[:, :3] * root, fit.jacobian[:, 3:5] * root
+    unknown = [3 + axis for axis in axes]
+    others, tilts = fit.jacobian[:, :3] * root, fit.jacobian[:, unknown] * root
     scale = np.linalg.norm(others, axis=0)
     taken, *_ = np.linalg.lstsq(others / scale, tilts, rcond=None)
     left = tilts - (others / scale) @ taken
@@ -283,11 +284,11 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray) -> list[Row]:
     width = np.average(fwhm, weights=fit.information)
     rows = []
     for moved, direction in zip(np.sqrt(np.maximum(strength, 0.0)), directions.T, strict=True):
-        error = np.sqrt(direction @ fit.covariance[3:5, 3:5] @ direction)
+        error = np.sqrt(direction @ fit.covariance[np.ix_(unknown, unknown)] @ direction)
         precise = error < _TILT_ERROR and moved > max(_TOLD_PLAINLY * fit.floor, _TOLD_PIXELS)
         if moved < _TOLD * width and not precise:
             by = np.zeros(6)
-            by[3:5] = direction / _SHARP
+            by[unknown] = direction / _SHARP
             rows.append((by, 0.0))
     return rows
 
