@@ -6,13 +6,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo session test lint types layers pytest conformance format lock clean
+.PHONY: help demo session test lint types layers pytest conformance study format lock clean
 
 help:
 	@echo "make demo         run a scan with live reduction and show what comes out"
 	@echo "make session      an IPython session with a simulated detector, reduced live"
 	@echo "make test         all checks: ruff, mypy, import-linter, pytest"
 	@echo "make conformance  renew CONFORMANCE.md: every feature beside pyFAI (some minutes)"
+	@echo "make study        renew CALIBRATION.md: calibrations of simulated and real frames (hours)"
 	@echo "make format       format the code and mend what ruff can mend"
 	@echo "make lock         renew constraints.txt"
 
@@ -39,6 +40,9 @@ pytest: $(VENV)/.developer
 
 conformance: $(VENV)/.developer
 	$(BIN)/python -m tests.conformance.report
+
+study: $(VENV)/.developer
+	$(BIN)/python -m tests.study.report
 
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix

@@ -80,7 +80,8 @@ On one core.
 {times}
 """
 
-In, Out = TypeVar("In"), TypeVar("Out")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 def spread_out(
