@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bluesky_azint.calibration.sampling import THREADS
 from bluesky_azint.calibration.surface import FloatArray
 
 LINEAR = 4  # unknowns of a sector: amplitude, shift, and the straight line
@@ -65,11 +67,7 @@ class Equations:
 
 
 def equations(
-    columns: list[FloatArray],
-    value: FloatArray,
-    weight: FloatArray,
-    sector: NDArray[np.intp],
-    size: int,
+    columns: list[FloatArray], value: FloatArray, weight: FloatArray, starts: NDArray[np.intp]
 ) -> Equations:
     """Sum up pixels, those of weight 0 left out.
 
@@ -81,17 +79,27 @@ def equations(
         What it counted.
     weight
         1 / variance.
-    sector
-        Of each pixel, and how many there are.
+    starts
+        The first pixel of each sector; pixels are sorted by sector.
     """
-    n = len(columns)
+    n, size = len(columns), len(starts)
     matrix, right = np.empty((size, n, n)), np.empty((size, n))
-    for i, one in enumerate(columns):
-        weighted = weight * one
-        right[:, i] = np.bincount(sector, weighted * value, size)
+
+    def row(i: int) -> None:
+        weighted = weight * columns[i]
+        right[:, i] = sums(weighted * value, starts)
         for j in range(i, n):
-            matrix[:, i, j] = matrix[:, j, i] = np.bincount(sector, weighted * columns[j], size)
+            matrix[:, i, j] = matrix[:, j, i] = sums(weighted * columns[j], starts)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(row, range(n)))
     return Equations(matrix, right)
+
+
+def sums(value: FloatArray, starts: NDArray[np.intp]) -> FloatArray:
+    """Sums over the pixels of sectors; pixels are sorted by sector."""
+    total: FloatArray = np.add.reduceat(value, starts) if len(starts) else np.empty(0)
+    return total
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:

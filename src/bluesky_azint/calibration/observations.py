@@ -114,7 +114,7 @@ def middles(
 def renumbered(
     pixels: Pixels, fewest: FloatArray, most: int | None = None
 ) -> tuple[Pixels, NDArray[np.intp]]:
-    """Pixels of sectors that have enough of them, the sectors numbered from 0 on.
+    """Pixels of sectors that have enough of them, the sectors numbered from 0 on and sorted by.
 
     Parameters
     ----------
@@ -138,7 +138,12 @@ def renumbered(
         turn = np.cumsum(kept) - 1 - (np.cumsum(of) - of)[lines]
         kept &= turn % np.maximum(of // most, 1)[lines] == 0
     number = np.cumsum(kept) - 1
-    pixels = pixels[kept[pixels.sector]]
+    chosen = np.flatnonzero(kept[pixels.sector])
+    sector = number[pixels.sector[chosen]]
+    # Small integers are sorted much faster.
+    small = sector.astype(np.uint16) if len(number) < 1 << 16 else sector
+    order = chosen[np.argsort(small, kind="stable")]
+    pixels = pixels[order]
     return replace(pixels, sector=number[pixels.sector]), lines[kept]
 
 

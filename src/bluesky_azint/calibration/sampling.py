@@ -49,9 +49,7 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Pixels:
-        if chosen.all():
-            return self
+    def __getitem__(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Pixels:
         return Pixels(**{name: value[chosen] for name, value in vars(self).items()})
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.equations import Equations, equations
+from bluesky_azint.calibration.equations import Equations, equations, sums
 from bluesky_azint.calibration.lines import Lines, joined, shape
 from bluesky_azint.calibration.observations import (
     Observations,
@@ -156,11 +156,11 @@ class _Fit:
 
     def __init__(self, pixels: Pixels, line: NDArray[np.intp], lines: Lines, tails: Tails) -> None:
         self.pixels, self.line, self.lines, self.tails = pixels, line, lines, tails
-        self.size = len(line)
+        self.starts = np.searchsorted(pixels.sector, np.arange(len(line)))
         self.half = tails.half_width[line]
         self.x_relative = pixels.x / tails.half_width[pixels.line]
         self.fwhm, self.lorentzian = lines.fwhm, lines.lorentzian
-        self.shift = np.zeros(self.size)
+        self.shift = np.zeros(len(line))
         self.height = np.zeros(len(lines))
         self.good = np.ones(len(pixels))
         mean = self._sum(pixels.value) / np.maximum(self._sum(self.good), 1.0)
@@ -181,8 +181,7 @@ class _Fit:
             [*columns, by_width, by_shape] if widths else columns,
             pixels.value - tail,
             self.good / self.variance,
-            sector,
-            self.size,
+            self.starts,
         )
         self.values, self.covariance = self.equations.solved()
         self.expected = tail
@@ -226,12 +225,12 @@ class _Fit:
         seen &= amplitude > _BRIGHT * self._heights()[self.line]
         seen &= (np.abs(step) < 0.3 * fwhm) & (sigma < 0.5 * fwhm)
         x = pixels.x - self.shift[pixels.sector]
-        seen &= on_both_sides(x, self.leverage, pixels.sector, self.size, _FLANK)
+        seen &= on_both_sides(x, self.leverage, pixels.sector, len(self.line), _FLANK)
         found = observations(
             sampler.surface,
             cone,
             self.line,
-            middles(sampler.surface.shape[1], pixels, self.size, self.leverage),
+            middles(sampler.surface.shape[1], pixels, len(self.line), self.leverage),
             self.shift + step,
             sigma,
             amplitude / np.maximum(self.error, 1e-300),
@@ -252,8 +251,7 @@ class _Fit:
 
     def _sum(self, weight: FloatArray) -> FloatArray:
         """Sums over the pixels of sectors."""
-        sums = np.bincount(self.pixels.sector, weight, self.size).astype(np.float64, copy=False)
-        return sums
+        return sums(weight, self.starts)
 
 
 def _bent(cone: Cone, seen: Observations, pixel: float) -> FloatArray:
