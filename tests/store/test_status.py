@@ -18,6 +18,13 @@ NIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = NIGHT + timedelta(days=1)
 
 
+@pytest.fixture
+def make_record(make_record: Make) -> Make:
+    """Make a calibration without masks, which are written anew each time."""
+    plain = ba.Geometry(detector=ba.Detector(1e-4, 1e-4, (3, 4)), dist=0.1, wavelength=1e-10)
+    return lambda **changes: make_record(**{"geometry": plain, "mask": None, **changes})
+
+
 def used(store: CalibrationStore) -> str | None:
     """The uid of what is used later."""
     record = store.latest("eiger", LATER)
