@@ -105,7 +105,19 @@ class Goniometer:
                 f"Positions of {', '.join(positions) or 'no motor'} are given; the goniometer has the "
                 f"motors {', '.join(self.positions)}, of each of which it needs the position."
             )
-        values = {**KNOWN, **self.constants, **self.parameters, **positions}
+        return self.geometry_with(self.parameters, positions)
+
+    def geometry_with(
+        self, parameters: Mapping[str, float], positions: Mapping[str, float]
+    ) -> Geometry:
+        """The geometry with other values of all parameters, at a place of every motor.
+
+        Raises
+        ------
+        GeometryError
+            If a formula has no finite value there.
+        """
+        values = {**KNOWN, **self.constants, **parameters, **positions}
         try:
             found: dict[str, Any] = {
                 quantity: formula(values) for quantity, formula in self._formulas.items()

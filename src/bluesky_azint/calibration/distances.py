@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import from_poni, to_poni
-from bluesky_azint.calibration.joint import GoniometerFit, fit_goniometer
+from bluesky_azint.calibration.joint import GoniometerFit, fit_goniometer, motion_of
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.goniometer import Goniometer
@@ -111,15 +111,16 @@ def fit_distances(
         )
     start = _start(calibrations, positions, motor)
     where = [{motor: float(position)} for position in positions]
-    fit = fit_goniometer(calibrations, where, start)
-    notes = []
+    sigmas = motion_of(calibrations, where, start).sigmas
+    fixed, notes = [], []
     held = ["tilt" in calibration.fixed for calibration in calibrations if calibration.candidate]
-    if all(held) or not max(fit.sigmas["rot1"], fit.sigmas["rot2"]) < LARGEST_TILT_ERROR:
+    if all(held) or not max(sigmas["rot1"], sigmas["rot2"]) < LARGEST_TILT_ERROR:
         notes.append(
             "The tilt of the detector is not determined, as it is at small angles; it is left at "
             "that of the single images."
         )
-        fit = fit_goniometer(calibrations, where, start, fixed=("rot1", "rot2"))
+        fixed = ["rot1", "rot2"]
+    fit = fit_goniometer(calibrations, where, start, fixed=fixed)
     stage, stage_sigma = _stage(calibrations, where, fit)
     return _judged(fit, stage, stage_sigma, tuple(notes))
 
@@ -192,8 +193,8 @@ def _stage(
         },
     )
     fixed = [name for name in found.parameters if name not in fit.names]
-    free = fit_goniometer(calibrations, where, freed, fixed=fixed)
-    return free.candidate.parameters["stage"], free.sigmas["stage"]
+    free = motion_of(calibrations, where, freed, fixed=fixed)
+    return free.goniometer().parameters["stage"], free.sigmas["stage"]
 
 
 def _judged(

@@ -25,6 +25,8 @@ FEWEST_SECTORS = 16
 LARGEST_RESIDUAL_PX = 0.45
 LARGEST_RESIDUAL_FWHM = 0.16
 LARGEST_ERROR_PX = 0.5
+LARGEST_MEAN_PX = 0.1  # of an image, and so many of its errors:
+SIGNIFICANT = 4.0
 LARGEST_MISFIT = 2.0  # of one image, in errors of its sectors
 FEWEST_FITTING = 0.7  # share of the sectors of an image
 
@@ -137,6 +139,17 @@ def fit_goniometer(
         If there are not as many positions as images, no image has sectors, or nothing is to be
         fitted.
     """
+    return _judged(motion_of(calibrations, positions, start, fixed=fixed))
+
+
+def motion_of(
+    calibrations: Sequence[Calibration],
+    positions: Sequence[Positions],
+    start: Goniometer,
+    *,
+    fixed: Collection[str] = (),
+) -> MotionFit:
+    """The same as `fit_goniometer`, not judged."""
     if len(calibrations) != len(positions):
         raise RecipeError(
             f"There are {len(calibrations)} calibrations and {len(positions)} positions; give the "
@@ -153,10 +166,10 @@ def fit_goniometer(
             f"{len(images)} images with rings and {len(names)} parameters to fit are too few; give "
             "calibrations with sectors, and leave some parameter free."
         )
-    return _verdict(MotionFit(images, start, names))
+    return MotionFit(images, start, names)
 
 
-def _verdict(fit: MotionFit) -> GoniometerFit:
+def _judged(fit: MotionFit) -> GoniometerFit:
     images = _images(fit)
     residual = rms(fit.residuals(fit.values)[fit.used])
     ring_error, detector_error = fit.errors_px()
@@ -214,6 +227,12 @@ def _doubt(image: ImageFit) -> str | None:
         return (
             f"Of the image at {where}, {100 * (1 - image.used):.0f} % of the sectors lie off: its "
             "position may not be right, or its rings belong to something else."
+        )
+    scatter = np.sqrt(max(image.rms_px**2 - image.mean_px**2, 0.0) / (image.sectors * image.used))
+    if abs(image.mean_px) > max(LARGEST_MEAN_PX, SIGNIFICANT * scatter):
+        return (
+            f"The rings at {where} lie {image.mean_px:+.2f} px outwards on the average: the motor "
+            "is not where it says, or does not move as the formulas say."
         )
     if image.misfit > LARGEST_MISFIT:
         return (

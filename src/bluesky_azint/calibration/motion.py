@@ -31,7 +31,6 @@ FloatArray = NDArray[np.float64]
 Positions = Mapping[str, float]
 
 OUTLIER = 6.0  # errors
-_ROUNDS = 10
 _SIGMA_OF_MEDIAN = 1.4826  # of a normal distribution, per median of absolute values
 _DEGENERATE = 1e-10  # share of the largest singular value below which nothing is determined
 
@@ -82,6 +81,8 @@ class MotionFit:
         The formulas, and where to begin.
     names
         The parameters to fit.
+    rounds
+        How often at most, with the errors and the outliers that came out the last time.
 
     Attributes
     ----------
@@ -94,25 +95,32 @@ class MotionFit:
     """
 
     def __init__(
-        self, images: Sequence[RingPlaces], start: Goniometer, names: tuple[str, ...]
+        self,
+        images: Sequence[RingPlaces],
+        start: Goniometer,
+        names: tuple[str, ...],
+        rounds: int = 10,
     ) -> None:
         self.images, self.start, self.names = images, start, names
         self.pixel = Surface(start.detector).pixel
         self.counts = np.concatenate([image.sigma for image in images])
         self.used = np.concatenate([image.fitted for image in images])
         self.values = np.array([start.parameters[name] for name in names])
-        self._converge()
+        self._converge(rounds)
 
-    def goniometer(self, values: FloatArray | None = None) -> Goniometer:
-        """The goniometer with these values, by default those found."""
-        values = self.values if values is None else values
-        new = dict(zip(self.names, map(float, values), strict=True))
-        return replace(self.start, parameters={**self.start.parameters, **new})
+    def goniometer(self) -> Goniometer:
+        """The goniometer with the values found."""
+        return replace(self.start, parameters=self._parameters(self.values))
+
+    def _parameters(self, values: FloatArray) -> dict[str, float]:
+        return {**self.start.parameters, **dict(zip(self.names, values.tolist(), strict=True))}
 
     def _stands(self, values: FloatArray) -> FloatArray:
         """The cone and the wavelength of every image, ``(images, 6)``."""
-        goniometer = self.goniometer(values)
-        return np.array([_stand(goniometer.geometry(**one.positions)) for one in self.images])
+        parameters = self._parameters(values)
+        return np.array(
+            [_stand(self.start.geometry_with(parameters, one.positions)) for one in self.images]
+        )
 
     @cached_property
     def _steps(self) -> FloatArray:
@@ -143,9 +151,9 @@ class MotionFit:
             [image.residuals(one, self.pixel)[1] @ moved for image, one, moved in found]
         )
 
-    def _converge(self) -> None:
+    def _converge(self, rounds: int) -> None:
         floor, used = np.inf, self.used
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             before, was = floor, used
             residuals = self.residuals(self.values)
             floor = _floor(residuals[used], self.counts[used])
@@ -173,7 +181,14 @@ class MotionFit:
             return weighted
 
         found = least_squares(
-            residuals, np.zeros(len(begin)), jacobian, loss="soft_l1", f_scale=3.0, xtol=1e-10
+            residuals,
+            np.zeros(len(begin)),
+            jacobian,
+            loss="soft_l1",
+            f_scale=3.0,
+            xtol=1e-8,
+            ftol=1e-8,
+            max_nfev=30,
         )
         moved: FloatArray = begin + steps * found.x
         return moved
@@ -191,6 +206,11 @@ class MotionFit:
         chi2 = np.mean((self.residuals(self.values)[self.used] / sigma) ** 2)
         return np.asarray(spread @ spread.T * max(1.0, float(chi2)))
 
+    @property
+    def sigmas(self) -> dict[str, float]:
+        """Standard errors of the values, by name."""
+        return dict(zip(self.names, np.sqrt(np.diag(self.covariance)).tolist(), strict=True))
+
     def jackknife(self) -> FloatArray:
         """Standard errors of the values, by leaving out one image each."""
         number = len(self.images)
@@ -199,7 +219,7 @@ class MotionFit:
         found = []
         for left_out in range(number):
             others = [image for index, image in enumerate(self.images) if index != left_out]
-            fit = MotionFit(others, self.goniometer(), self.names)
+            fit = MotionFit(others, self.goniometer(), self.names, rounds=2)
             if not np.isfinite(fit.covariance).all():
                 return np.full(len(self.names), np.nan)
             found.append(fit.values)
