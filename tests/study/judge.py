@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +109,9 @@ def judge(scene: Scene, calibration: Calibration, seconds: float) -> Outcome:
         seed=scene.seed,
         expects=scene.expects,
         verdict=calibration.verdict,
-        errors=None if candidate is None else errors(scene.geometry, candidate, calibration),
+        errors=None
+        if candidate is None
+        else errors(scene.geometry, candidate, rings_used(calibration)),
         pulls=pulls(scene.geometry, candidate, calibration.beam_covariance),
         wavelength=test.relative if test else np.nan,
         wavelength_sigma=test.sigma if test else np.nan,
@@ -117,8 +120,13 @@ def judge(scene: Scene, calibration: Calibration, seconds: float) -> Outcome:
     )
 
 
-def errors(truth: ba.Geometry, found: ba.Geometry, calibration: Calibration | None) -> Errors:
-    """Of a geometry that was found; inside of the rings that the calibration used."""
+def rings_used(calibration: Calibration) -> list[float]:
+    """Angles of the rings that a calibration used."""
+    return [ring.two_theta for ring in calibration.rings if ring.used]
+
+
+def errors(truth: ba.Geometry, found: ba.Geometry, rings: Sequence[float] = ()) -> Errors:
+    """Of a geometry that was found; inside means from the first of the rings to the last."""
     one, other = Cone.of(truth), Cone.of(found)
     detector = truth.detector
     i, j = np.indices(truth.shape, sparse=True)
@@ -127,7 +135,8 @@ def errors(truth: ba.Geometry, found: ba.Geometry, calibration: Calibration | No
     off = (angle - true) / angle_of_pixel(truth, i, j)
     # The wavelength is that which was told; a false one is not an error of the geometry.
     off_q = np.sin(0.5 * angle) / np.sin(0.5 * true) - 1.0
-    inside = _inside(true, calibration)
+    first, last = (min(rings), max(rings)) if rings else (0.0, np.pi)
+    inside = (true >= first) & (true <= last)
     return Errors(
         centre_px=float(
             np.hypot(
@@ -141,15 +150,6 @@ def errors(truth: ba.Geometry, found: ba.Geometry, calibration: Calibration | No
         px_inside=_rms(off[inside]),
         q_inside=_rms(off_q[inside]),
     )
-
-
-def _inside(two_theta: FloatArray, calibration: Calibration | None) -> FloatArray:
-    """Pixels between the first and the last ring that was used; all if no ring was."""
-    used = [ring.two_theta for ring in calibration.rings if ring.used] if calibration else []
-    inside = np.ones_like(two_theta, dtype=bool)
-    if used:
-        inside = (two_theta >= min(used)) & (two_theta <= max(used))
-    return inside
 
 
 def pulls(

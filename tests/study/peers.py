@@ -19,6 +19,7 @@ from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.surface import Surface
 from tests.study.judge import Errors, errors
 from tests.study.one import calibrated
+from tests.study.sample import Rings
 from tests.study.scene import Scene
 from tests.study.scenes import make
 from tests.study.tables import spread, table
@@ -44,20 +45,28 @@ def trials(task: tuple[str, int]) -> list[Trial]:
     """Ours from nothing, and pyFAI from all starts."""
     scene = make(*task)
     kind, seed = task
+    rings = _seen(scene)
     ours, seconds = calibrated(scene)
-    off_by = None if ours.geometry is None else errors(scene.geometry, ours.geometry, None)
+    off_by = None if ours.geometry is None else errors(scene.geometry, ours.geometry, rings)
     found = [Trial(kind=kind, seed=seed, method=OURS, errors=off_by, seconds=seconds)]
     for name, off in STARTS.items():
         start = time.perf_counter()
         try:
             geometry = pyfai_calibration(scene, started(scene.geometry, *off))
-            off_by = errors(scene.geometry, geometry, None)
+            off_by = errors(scene.geometry, geometry, rings)
         except Exception:  # noqa: BLE001 - whatever it is, it found nothing
             off_by = None
         seconds = time.perf_counter() - start
         method = f"pyFAI, from {name}"
         found.append(Trial(kind=kind, seed=seed, method=method, errors=off_by, seconds=seconds))
     return found
+
+
+def _seen(scene: Scene) -> list[float]:
+    """Angles of the rings that the detector sees: inside of them methods are compared."""
+    angles = scene.geometry.two_theta()
+    rings = Rings.of(scene.calibrant, scene.wavelength).two_theta
+    return [float(one) for one in rings if angles.min() < one < angles.max()]
 
 
 def started(truth: ba.Geometry, distance: float, pixels: float) -> ba.Geometry:
@@ -112,7 +121,7 @@ def _refined(scene: Scene, start: ba.Geometry) -> ba.Geometry:
 def markdown(found: Sequence[Trial]) -> str:
     """A row for each class and method."""
     head = ["class", "method", "frames", "no answer", "wrong answer", "centre, px"]
-    head += ["distance", "tilt, deg", "dq/q", "px", "seconds"]
+    head += ["distance", "tilt, deg", "dq/q inside", "px", "seconds"]
     rows = []
     for kind in dict.fromkeys(one.kind for one in found):
         for method in dict.fromkeys(one.method for one in found):

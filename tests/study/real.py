@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import bluesky_azint as ba
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.result import Calibration
-from tests.study.judge import Errors, errors
+from tests.study.judge import Errors, errors, rings_used
 from tests.study.tables import table
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -86,7 +86,7 @@ def calibrated(case: Case, data: Path = DATA) -> Found:
     )
     seconds = time.perf_counter() - start
     geometry = calibration.geometry or calibration.candidate
-    off = None if geometry is None else errors(published, geometry, calibration)
+    off = None if geometry is None else errors(published, geometry, rings_used(calibration))
     return Found(case=case, calibration=calibration, off=off, seconds=seconds)
 
 

@@ -44,20 +44,20 @@ def test_what_cannot_be_trusted_is_not_accepted(kind: str, seed: int) -> None:
 def test_errors_are_those_that_were_made(scene: Scene) -> None:
     cone, surface = Cone.of(scene.geometry), Surface(scene.detector)
     pixel, wavelength = scene.detector.pixel1, scene.wavelength
-    exact = errors(scene.geometry, cone.geometry(surface, wavelength), None)
+    exact = errors(scene.geometry, cone.geometry(surface, wavelength))
     assert exact.px < 1e-9
     assert exact.right
     moved = replace(cone, centre1=cone.centre1 + 0.6 * pixel, centre2=cone.centre2 - 0.8 * pixel)
-    off = errors(scene.geometry, moved.geometry(surface, wavelength), None)
+    off = errors(scene.geometry, moved.geometry(surface, wavelength))
     assert off.centre_px == pytest.approx(1.0)
     assert 0.6 < off.px < 0.8  # half of it is along the rings
     stretched = replace(cone, distance=1.01 * cone.distance)
-    off = errors(scene.geometry, stretched.geometry(surface, wavelength), None)
+    off = errors(scene.geometry, stretched.geometry(surface, wavelength))
     assert off.distance == pytest.approx(0.01)
     assert off.q_inside == pytest.approx(0.01, rel=0.05)
     assert not off.right
     tilted = replace(cone, tilt1=cone.tilt1 + 0.01)
-    off = errors(scene.geometry, tilted.geometry(surface, wavelength), None)
+    off = errors(scene.geometry, tilted.geometry(surface, wavelength))
     assert off.tilt == pytest.approx(np.degrees(0.01), rel=0.01)
 
 
