@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.exposure import Exposure, judge_exposure
+from bluesky_azint.errors import FrameError
 
 
 def rings(
@@ -40,6 +41,11 @@ def test_pixels_that_do_not_count_are_left_out() -> None:
     exposure = judge_exposure(image, mask)
     assert 0.3 * photons < exposure.photons < 0.75 * photons
     assert exposure.peak < 100
+
+
+def test_a_mask_of_another_detector_is_told() -> None:
+    with pytest.raises(FrameError, match="which model"):
+        judge_exposure(np.ones((20, 30)), np.zeros((30, 20), bool))
 
 
 def test_nothing_there_is_no_ring() -> None:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
+from bluesky_azint.errors import FrameError
+
 FloatArray = NDArray[np.float64]
 
 WANTED_PHOTONS = 1e5
@@ -88,7 +90,17 @@ def judge_exposure(
     saturation
         Counts from which on a pixel is saturated; None is the largest value of integers up to 16
         bits, and none otherwise.
+
+    Raises
+    ------
+    FrameError
+        If image and mask have different shapes.
     """
+    if mask is not None and mask.shape != image.shape:
+        raise FrameError(
+            f"The image has the shape {image.shape}, the mask of the detector {mask.shape}; check "
+            "which model the detector is."
+        )
     limit = _limit(image.dtype) if saturation is None else float(saturation)
     counts = np.asarray(image, dtype=np.float64)
     good = np.isfinite(counts) & (counts >= 0)
