@@ -21,7 +21,7 @@ from tests.study.scenes import make
 from tests.study.tables import table
 
 Frame = tuple[NDArray[np.generic], NDArray[np.bool_]]
-SCENES = (("A", 3), ("A", 4), ("B", 1), ("B", 2), ("C", 1), ("C", 2))
+SCENES = (("A", 2), ("A", 3), ("B", 2), ("B", 3), ("C", 1), ("C", 2))
 _CROP = 0.65
 
 
