@@ -25,7 +25,7 @@ from ophyd_async.sim import SimMotor
 import bluesky_azint as ba
 from bluesky_azint.calibrants import calibrant
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.refinement import refine
+from bluesky_azint.calibration.refinement.refine import refine
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.calibration.surface import Surface
 from bluesky_azint.devices.powder import debye_scherrer

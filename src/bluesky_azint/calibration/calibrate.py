@@ -17,10 +17,20 @@ from numpy.typing import ArrayLike, NDArray
 from bluesky_azint.calibrants import Calibrant, ring_two_theta
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.constraints import Constraint, check_constraints
-from bluesky_azint.calibration.detection import detect
-from bluesky_azint.calibration.diagnostics import diagnose
-from bluesky_azint.calibration.indexing import Candidate, Terrain, distinct, index, settle
-from bluesky_azint.calibration.matching import Reference
+from bluesky_azint.calibration.indexing.candidates import (
+    Candidate,
+    Terrain,
+    distinct,
+    index,
+    settle,
+)
+from bluesky_azint.calibration.indexing.matching import Reference
+from bluesky_azint.calibration.indexing.search import (
+    distances_between,
+    likely_centres,
+    sample,
+    stands,
+)
 from bluesky_azint.calibration.preparation import (
     as_frame,
     bad_pixels,
@@ -28,10 +38,11 @@ from bluesky_azint.calibration.preparation import (
     lines_to_find,
     wavelength_of,
 )
-from bluesky_azint.calibration.refinement import Refinement, refine
+from bluesky_azint.calibration.refinement.diagnostics import diagnose
+from bluesky_azint.calibration.refinement.refine import Refinement, refine
 from bluesky_azint.calibration.result import Calibration, Match
-from bluesky_azint.calibration.ridges import Arcs
-from bluesky_azint.calibration.search import distances_between, likely_centres, sample, stands
+from bluesky_azint.calibration.rings.detection import detect
+from bluesky_azint.calibration.rings.ridges import Arcs
 from bluesky_azint.calibration.surface import Surface
 from bluesky_azint.calibration.verdict import judge
 from bluesky_azint.detectors import Detector

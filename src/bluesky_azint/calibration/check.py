@@ -22,15 +22,15 @@ from bluesky_azint.calibrants import Calibrant, ring_two_theta
 from bluesky_azint.calibrants import calibrant as catalogued
 from bluesky_azint.calibration.calibrate import calibrate
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
-from bluesky_azint.calibration.diagnostics import diagnose
-from bluesky_azint.calibration.lines import lines_on
 from bluesky_azint.calibration.preparation import (
     as_frame,
     bad_pixels,
     detector_of,
     lines_to_find,
 )
-from bluesky_azint.calibration.refinement import Refinement, refine
+from bluesky_azint.calibration.refinement.diagnostics import diagnose
+from bluesky_azint.calibration.refinement.lines import lines_on
+from bluesky_azint.calibration.refinement.refine import Refinement, refine
 from bluesky_azint.calibration.result import Calibration, RingFit, Sectors, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError, GeometryError

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bluesky_azint.calibration.diagnostics import Diagnostics
-from bluesky_azint.calibration.refinement import Refinement
+from bluesky_azint.calibration.refinement.diagnostics import Diagnostics
+from bluesky_azint.calibration.refinement.refine import Refinement
 from bluesky_azint.calibration.result import Match, Verdict
 
 _SCORE, _MARGIN = 7.0, 3.0
@@ -25,7 +25,7 @@ _RING_MEANS, _RING_MEANS_OF_WIDTH = 0.25, 0.08
 _RING_ERROR = 0.5  # pixels
 _DISTANCE_ERROR = 5e-3
 _FAR_ERROR = 0.5  # pixels, anywhere on the detector
-_WAVELENGTH_SIGMAS, _WAVELENGTH, _WAVELENGTH_ERROR = 4.0, 1.5e-3, 1e-2
+_WAVELENGTH_SIGMAS, _WAVELENGTH = 4.0, 1.5e-3
 _JACKKNIFE_SIGMAS, _JACKKNIFE = 5.0, 0.1  # of the centre: standard errors, and pixels
 _DISTORTION_SIGMAS, _DISTORTION = 6.0, 0.08
 
@@ -188,7 +188,7 @@ def _foreign(match: Match, refinement: Refinement) -> list[str]:
 def _inconsistent(diagnostics: Diagnostics) -> list[str]:
     test = diagnostics.wavelength_test
     significant = abs(test.relative) > max(_WAVELENGTH_SIGMAS * test.sigma, _WAVELENGTH)
-    if significant and test.sigma < _WAVELENGTH_ERROR:
+    if test.testable and significant:
         return [
             (
                 f"The rings would fit better at a wavelength {test.relative:+.2%} (+- {test.sigma:.2%}) "

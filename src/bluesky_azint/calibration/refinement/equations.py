@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.calibration.sampling import THREADS
+from bluesky_azint.calibration.refinement.sampling import THREADS
 from bluesky_azint.calibration.surface import FloatArray
 
 LINEAR = 4  # unknowns of a sector: amplitude, shift, and the straight line

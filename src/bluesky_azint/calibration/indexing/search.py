@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.calibration.circles import Circle
 from bluesky_azint.calibration.cone import two_theta, two_theta_and_jacobian
-from bluesky_azint.calibration.ridges import Arcs
+from bluesky_azint.calibration.rings.circles import Circle
+from bluesky_azint.calibration.rings.ridges import Arcs
 from bluesky_azint.calibration.surface import Surface
 
 FloatArray = NDArray[np.float64]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.lines import Lines
+from bluesky_azint.calibration.refinement.lines import Lines
 from bluesky_azint.calibration.surface import FloatArray, Surface
 
 BLOCK = 1 << 16  # pixels at a time: what is worked on stays in cache

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import PARAMETERS, PONI_PARAMETERS, Cone
 from bluesky_azint.calibration.constraints import Constraint, Prior
-from bluesky_azint.calibration.joint import GoniometerFit, fit_goniometer
-from bluesky_azint.calibration.refinement import refine
+from bluesky_azint.calibration.joint.goniometers import GoniometerFit, fit_goniometer
+from bluesky_azint.calibration.refinement.refine import refine
 from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.calibration.surface import Surface
 from bluesky_azint.errors import CalibrationError, RecipeError

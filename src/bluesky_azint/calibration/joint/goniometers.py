@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.calibration.motion import MotionFit, Positions, RingPlaces, rms
+from bluesky_azint.calibration.joint.motion import MotionFit, Positions, RingPlaces, rms
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.goniometer import Goniometer

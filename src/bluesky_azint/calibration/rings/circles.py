@@ -51,7 +51,8 @@ class Circle:
         a, b, c, _ = self.coefficients
         least = _STRAIGHT * self._gradient
         away = np.copysign(max(abs(a), least), a)
-        return self.mean - self.size * np.array([b, c]) / (2 * away)
+        centre: FloatArray = self.mean - self.size * np.array([b, c]) / (2 * away)
+        return centre
 
     @property
     def _gradient(self) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import from_poni, to_poni
-from bluesky_azint.calibration.joint import GoniometerFit, fit_goniometer, motion_of
+from bluesky_azint.calibration.joint.goniometers import GoniometerFit, fit_goniometer, motion_of
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.goniometer import Goniometer

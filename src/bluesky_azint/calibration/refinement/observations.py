@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
-from bluesky_azint.calibration.lines import Lines
-from bluesky_azint.calibration.sampling import Pixels
+from bluesky_azint.calibration.refinement.lines import Lines
+from bluesky_azint.calibration.refinement.sampling import Pixels
 from bluesky_azint.calibration.surface import FloatArray, Surface
 
 

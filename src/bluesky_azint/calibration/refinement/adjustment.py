@@ -27,7 +27,7 @@ from bluesky_azint.calibration.constraints import (
     constraint_rows,
     held_at_bounds,
 )
-from bluesky_azint.calibration.observations import Observations
+from bluesky_azint.calibration.refinement.observations import Observations
 from bluesky_azint.calibration.surface import FloatArray
 from bluesky_azint.errors import CalibrationError
 

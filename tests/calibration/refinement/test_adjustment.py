@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import bluesky_azint as ba
-from bluesky_azint.calibration.adjustment import adjust, floor_of
 from bluesky_azint.calibration.cone import Cone, two_theta
-from bluesky_azint.calibration.observations import Observations, observations
+from bluesky_azint.calibration.refinement.adjustment import adjust, floor_of
+from bluesky_azint.calibration.refinement.observations import Observations, observations
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError
 

@@ -50,8 +50,7 @@ class Reference:
         """Which lines are so near to a brighter one that they need not show by themselves."""
         apart = np.abs(self.two_theta[:, np.newaxis] - self.two_theta) / per_pixel
         brighter = self.brightness > self.brightness[:, np.newaxis]
-        hidden: NDArray[np.bool_] = ((apart < _HIDDEN_BY_BRIGHTER) & brighter).any(axis=1)
-        return hidden
+        return np.asarray(((apart < _HIDDEN_BY_BRIGHTER) & brighter).any(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +135,7 @@ def _known(reference: Reference, peaks: Peaks, most: float) -> NDArray[np.bool_]
     """Peaks of other known rings, and those beyond the last line of the calibrant."""
     beyond = peaks.two_theta > reference.two_theta[-1] + most * peaks.per_pixel
     if not reference.others.size:
-        return beyond
+        return np.asarray(beyond)
     apart = np.abs(peaks.two_theta[..., np.newaxis] - reference.others).min(axis=2)
     return np.asarray(beyond | (apart < most * peaks.per_pixel))
 
@@ -161,6 +160,6 @@ def _pairs(reference: Reference, peaks: Peaks, most: float) -> tuple[NDArray[np.
 def _density(peaks: Peaks) -> float:
     """Peaks per pixel, where there are any."""
     two_theta = np.sort(peaks.two_theta[len(peaks.two_theta) // 2])
-    extent = (two_theta[-1] - two_theta[0]) / float(np.median(peaks.per_pixel))
+    extent = float((two_theta[-1] - two_theta[0]) / np.median(peaks.per_pixel))
     number = len(two_theta)
     return (number + 1) / max(extent * (1.0 + 2.0 / max(number - 1, 1)), 100.0)

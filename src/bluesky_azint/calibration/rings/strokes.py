@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from bluesky_azint.calibration.cleaning import CleanFrame
+from bluesky_azint.calibration.rings.cleaning import CleanFrame
 
 FloatArray = NDArray[np.float64]
 

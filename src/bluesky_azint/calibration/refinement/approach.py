@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.lines import Lines
-from bluesky_azint.calibration.observations import (
+from bluesky_azint.calibration.refinement.lines import Lines
+from bluesky_azint.calibration.refinement.observations import (
     Observations,
     lines_seen,
     middles,
     observations,
     renumbered,
 )
-from bluesky_azint.calibration.sampling import Pixels, Sampler
+from bluesky_azint.calibration.refinement.sampling import Pixels, Sampler
 from bluesky_azint.calibration.surface import FloatArray
 
 _HALF = 25  # pixels on each side of a line

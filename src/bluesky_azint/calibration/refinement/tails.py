@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.calibration.lines import Lines, shape
+from bluesky_azint.calibration.refinement.lines import Lines, shape
 from bluesky_azint.calibration.surface import FloatArray
 
 _KNOTS = 65  # in a window, between which tails are straight

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.equations import Equations, equations, sums
-from bluesky_azint.calibration.lines import Lines, joined, shape
-from bluesky_azint.calibration.observations import (
+from bluesky_azint.calibration.refinement.equations import Equations, equations, sums
+from bluesky_azint.calibration.refinement.lines import Lines, joined, shape
+from bluesky_azint.calibration.refinement.observations import (
     Observations,
     lines_seen,
     middles,
@@ -32,9 +32,9 @@ from bluesky_azint.calibration.observations import (
     on_both_sides,
     renumbered,
 )
-from bluesky_azint.calibration.sampling import Pixels, Sampler
+from bluesky_azint.calibration.refinement.sampling import Pixels, Sampler
+from bluesky_azint.calibration.refinement.tails import Tails
 from bluesky_azint.calibration.surface import FloatArray
-from bluesky_azint.calibration.tails import Tails
 
 _WINDOW = 2.5  # widths on each side of the line
 _NARROWEST = 1.1  # widths on each side that a line must have to itself

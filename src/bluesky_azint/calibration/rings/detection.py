@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.calibration.cleaning import clean
-from bluesky_azint.calibration.ridges import Arcs, find_arcs
+from bluesky_azint.calibration.rings.cleaning import clean
+from bluesky_azint.calibration.rings.ridges import Arcs, find_arcs
 
 _MOST_PIXELS = 1.4e6  # that are looked at; of larger frames, blocks
 _SCALES = 3

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bluesky_azint.calibration.circles import Circle
-from bluesky_azint.calibration.cleaning import CleanFrame
-from bluesky_azint.calibration.strokes import stroke_derivatives
+from bluesky_azint.calibration.rings.circles import Circle
+from bluesky_azint.calibration.rings.cleaning import CleanFrame
+from bluesky_azint.calibration.rings.strokes import stroke_derivatives
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -74,7 +74,7 @@ def find_arcs(frame: CleanFrame, strokes: bool = False) -> Arcs:
     frame
         The frame.
     strokes
-        Whether to look for rings that are not continuous (see `bluesky_azint.calibration.strokes`).
+        Whether to look for rings that are not continuous (see `bluesky_azint.calibration.rings.strokes`).
     """
     curvature, slope, angle, noise = stroke_derivatives(frame) if strokes else _derivatives(frame)
     index, offset, normal, strength = _passed(frame, curvature, slope, angle, noise)
@@ -135,7 +135,7 @@ def _noise(derivative: NDArray[np.float32]) -> float:
 
     Not less than white noise of 1 would have, since where no counts are there is no noise to see.
     """
-    white = np.sqrt(3.0 / (16.0 * np.pi)) / _WIDTH**3
+    white = float(np.sqrt(3.0 / (16.0 * np.pi))) / _WIDTH**3
     if not derivative.size:
         return white
     return max(float(np.percentile(np.abs(derivative), 25)) / _QUARTER_OF_NORMAL, white)

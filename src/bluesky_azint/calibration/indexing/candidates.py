@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone, two_theta, two_theta_and_jacobian
-from bluesky_azint.calibration.matching import Explanation, Peaks, Reference, explain
-from bluesky_azint.calibration.search import Pieces
+from bluesky_azint.calibration.indexing.matching import Explanation, Peaks, Reference, explain
+from bluesky_azint.calibration.indexing.search import Pieces
 from bluesky_azint.calibration.surface import Surface
 
 FloatArray = NDArray[np.float64]
@@ -119,7 +119,7 @@ class Terrain:
         low, high = two_theta(stands, ends).T[..., np.newaxis]
         share = (two_theta_of - low) / np.maximum(high - low, 1e-12)
         bins = (np.arange(128) + 0.5) / 128
-        return np.interp(share, bins, length, left=0.0, right=0.0)
+        return np.asarray(np.interp(share, bins, length, left=0.0, right=0.0))
 
     def apart(self, one: FloatArray, other: FloatArray) -> float:
         """Root mean square difference of where two stands put rings, in pixels."""
@@ -142,7 +142,7 @@ def index(
     Parameters
     ----------
     stands, scatter
-        As `bluesky_azint.calibration.search.stands` gives them.
+        As `bluesky_azint.calibration.indexing.search.stands` gives them.
     coarse, pieces
         The longest arcs, and all of them.
     reference

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from bluesky_azint.calibration.observations import Observations
+from bluesky_azint.calibration.refinement.observations import Observations
 from bluesky_azint.calibration.result import Distortion
 from bluesky_azint.calibration.surface import FloatArray, Surface
 

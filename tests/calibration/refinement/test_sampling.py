@@ -10,9 +10,9 @@ import pytest
 import bluesky_azint as ba
 from bluesky_azint.calibrants import calibrant
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.lines import lines_on
-from bluesky_azint.calibration.observations import renumbered
-from bluesky_azint.calibration.sampling import Sampler, unsaturated
+from bluesky_azint.calibration.refinement.lines import lines_on
+from bluesky_azint.calibration.refinement.observations import renumbered
+from bluesky_azint.calibration.refinement.sampling import Sampler, unsaturated
 from bluesky_azint.calibration.surface import Surface
 
 PIXEL = 1e-4

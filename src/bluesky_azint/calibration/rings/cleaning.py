@@ -65,11 +65,16 @@ def clean(image: NDArray[Any], mask: Mask, binning: int) -> CleanFrame:
     valid = 2 * known >= binning**2
     counts = block_sum(counts, binning)
     counts = np.where(valid, counts * (binning**2 / np.maximum(known, 1)), 0)
-    values = 2.0 * np.sqrt(np.maximum(counts, 0) + 0.375)
+    values = stabilised(counts)
     valid &= ~_outliers(counts, values)
     # Single pixels are filled well; what is wider hides whole pieces of rings.
-    wide = ndimage.binary_dilation(ndimage.binary_erosion(~valid, np.ones((2, 2))), iterations=5)
+    wide = ndimage.binary_dilation(ndimage.binary_erosion(~valid, np.ones((2, 2), bool)), iterations=5)
     return CleanFrame(_filled(values, valid), ~wide, binning)
+
+
+def stabilised(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Counts on a scale on which their noise is 1."""
+    return np.asarray(2.0 * np.sqrt(np.maximum(counts, 0) + 0.375), dtype=np.float32)
 
 
 def block_sum(array: NDArray[Any], binning: int) -> NDArray[np.float32]:
@@ -87,10 +92,10 @@ def _outliers(counts: NDArray[np.float32], values: NDArray[np.float32]) -> Mask:
     """Pixels far above or far below all their neighbours."""
     second = ndimage.rank_filter(counts, rank=-2, footprint=_NEIGHBOURS)
     hot = counts > _OUTLIER_RATIO * second
-    hot &= values > 2.0 * np.sqrt(second + 0.375) + _OUTLIER_SIGMAS
+    hot &= values > stabilised(second) + _OUTLIER_SIGMAS
     second = ndimage.rank_filter(counts, rank=1, footprint=_NEIGHBOURS)
     dead = _OUTLIER_RATIO * counts < second
-    dead &= values < 2.0 * np.sqrt(second + 0.375) - _OUTLIER_SIGMAS
+    dead &= values < stabilised(second) - _OUTLIER_SIGMAS
     outliers: Mask = hot | dead
     return outliers
 

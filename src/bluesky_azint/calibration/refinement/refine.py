@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibrants import Calibrant
-from bluesky_azint.calibration.adjustment import Fit, Row, adjust, floor_of
-from bluesky_azint.calibration.approach import approach
 from bluesky_azint.calibration.cone import Cone, to_poni_jacobian
 from bluesky_azint.calibration.constraints import (
     Constraint,
@@ -24,11 +22,13 @@ from bluesky_azint.calibration.constraints import (
     Prior,
     check_constraints,
 )
-from bluesky_azint.calibration.lines import Lines, lines_on
-from bluesky_azint.calibration.observations import Observations
+from bluesky_azint.calibration.refinement.adjustment import Fit, Row, adjust, floor_of
+from bluesky_azint.calibration.refinement.approach import approach
+from bluesky_azint.calibration.refinement.lines import Lines, lines_on
+from bluesky_azint.calibration.refinement.observations import Observations
+from bluesky_azint.calibration.refinement.sampling import Sampler, unsaturated
+from bluesky_azint.calibration.refinement.sectors import measure
 from bluesky_azint.calibration.result import RingFit, Sectors
-from bluesky_azint.calibration.sampling import Sampler, unsaturated
-from bluesky_azint.calibration.sectors import measure
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError
 

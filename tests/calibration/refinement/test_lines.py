@@ -8,9 +8,9 @@ import pytest
 import bluesky_azint as ba
 from bluesky_azint.calibrants import calibrant
 from bluesky_azint.calibration.cone import Cone
-from bluesky_azint.calibration.lines import Lines, lines_on, shape
+from bluesky_azint.calibration.refinement.lines import Lines, lines_on, shape
+from bluesky_azint.calibration.refinement.tails import Tails
 from bluesky_azint.calibration.surface import Surface
-from bluesky_azint.calibration.tails import Tails
 
 PIXEL = 1e-4
 SURFACE = Surface(ba.Detector(pixel1=PIXEL, pixel2=PIXEL, shape=(400, 400)))

@@ -12,8 +12,8 @@ import pytest
 import bluesky_azint as ba
 from bluesky_azint.calibrants import calibrant, ring_two_theta
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
-from bluesky_azint.calibration.distances import fit_distances
-from bluesky_azint.calibration.joint import fit_goniometer
+from bluesky_azint.calibration.joint.distances import fit_distances
+from bluesky_azint.calibration.joint.goniometers import fit_goniometer
 from bluesky_azint.calibration.result import Calibration, Sectors
 from bluesky_azint.calibration.surface import Surface
 from bluesky_azint.errors import RecipeError

@@ -1,0 +1,1 @@
+"""Ways the detector may stand, and which ring is which."""

@@ -1,0 +1,1 @@
+"""Several images of one calibrant: detectors that move, and the wavelength."""

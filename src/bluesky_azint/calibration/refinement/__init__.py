@@ -1,0 +1,1 @@
+"""The geometry that the pixels tell, and how well."""

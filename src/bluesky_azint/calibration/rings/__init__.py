@@ -1,0 +1,1 @@
+"""Pieces of rings, found in a frame."""
