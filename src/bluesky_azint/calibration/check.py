@@ -30,7 +30,8 @@ from bluesky_azint.calibration.preparation import (
 )
 from bluesky_azint.calibration.refinement.diagnostics import diagnose
 from bluesky_azint.calibration.refinement.lines import lines_on
-from bluesky_azint.calibration.refinement.refine import Refinement, refine
+from bluesky_azint.calibration.refinement.refine import refine
+from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.result import Calibration, RingFit, Sectors, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError, GeometryError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bluesky_azint.calibration.refinement.diagnostics import Diagnostics
-from bluesky_azint.calibration.refinement.refine import Refinement
+from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.result import Match, Verdict
 
 _SCORE, _MARGIN = 7.0, 3.0

@@ -12,7 +12,8 @@ import bluesky_azint as ba
 from bluesky_azint.calibrants import calibrant
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.refinement.diagnostics import diagnose
-from bluesky_azint.calibration.refinement.refine import Refinement, refine
+from bluesky_azint.calibration.refinement.refine import refine
+from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.surface import Surface
 from tests.study.sample import Background, Rings
 from tests.study.simulator import Look

@@ -17,7 +17,8 @@ import bluesky_azint as ba
 from bluesky_azint.calibrants import Calibrant, calibrant
 from bluesky_azint.calibration.cone import Cone, to_poni
 from bluesky_azint.calibration.constraints import Bounds, Fixed, Prior
-from bluesky_azint.calibration.refinement.refine import Refinement, refine
+from bluesky_azint.calibration.refinement.refine import refine
+from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.surface import Surface
 from bluesky_azint.errors import CalibrationError
 from tests.study.sample import Background, Rings

@@ -12,7 +12,7 @@ from bluesky_azint.calibration.cone import to_poni, two_theta_and_jacobian
 from bluesky_azint.calibration.constraints import Constraint, Prior, constraint_rows
 from bluesky_azint.calibration.refinement.adjustment import Fit, adjust
 from bluesky_azint.calibration.refinement.distortion import distortion
-from bluesky_azint.calibration.refinement.refine import Refinement
+from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.result import Distortion, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError

@@ -1,0 +1,79 @@
+"""Tilts that rings do not tell: what is left of one once the centre and the distance have moved.
+
+At small angles a tilt moves rings hardly at all. It is then held, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bluesky_azint.calibration.constraints import Constraint, Fixed, Prior
+from bluesky_azint.calibration.refinement.adjustment import Fit, Row, adjust
+from bluesky_azint.calibration.refinement.lines import Lines
+from bluesky_azint.calibration.refinement.observations import Observations
+from bluesky_azint.calibration.surface import FloatArray
+
+_TILT = np.deg2rad(1.0)
+_TOLD = 0.03  # of the width: a ring that moves less does not tell the tilt
+_TOLD_PLAINLY, _TOLD_PIXELS = 5.0, 0.03  # times the floor, and pixels: one that moves so far does
+_TILT_ERROR = np.deg2rad(0.1)  # as long as the tilt is known so well
+_NEEDS = 1.5  # times the residual: a tilt that makes so much of a difference is there
+_SHARP = 1e-9
+_SAME_TILT = {"tilt1", "rot2"}, {"tilt2", "rot1"}
+
+
+def adjust_with_tilt(
+    lines: Lines,
+    seen: Observations,
+    two_theta: FloatArray,
+    wavelength: float,
+    constraints: dict[str, Constraint],
+    use: NDArray[np.bool_],
+    start: FloatArray | None,
+) -> tuple[Fit, list[Row]]:
+    """A fit in which the tilt is held where the rings do not tell it, and the rows that hold it."""
+    fit = adjust(seen, two_theta, wavelength, constraints, use=use, start=start)
+    rows = _untold_tilt(fit, lines.fwhm[seen.line] / seen.scale, _tilts_to_tell(constraints))
+    if not rows:
+        return fit, rows
+    held = adjust(seen, two_theta, wavelength, constraints, rows=rows, use=use, start=start)
+    # If the rings go with the tilt only, they do tell it.
+    error = np.average(fit.residual**2, weights=fit.information)
+    error_held = np.average(held.residual**2, weights=fit.information)
+    return (fit, []) if error_held > _NEEDS**2 * error else (held, rows)
+
+
+def _tilts_to_tell(constraints: Mapping[str, Constraint]) -> list[int]:
+    """The tilts (0, 1) of which nothing is known beforehand."""
+    told = {name for name, one in constraints.items() if isinstance(one, Fixed | Prior)}
+    return [axis for axis, names in enumerate(_SAME_TILT) if not told & names]
+
+
+def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
+    """Rows that hold those directions of the tilt at 0 that the rings do not tell.
+
+    What the centre and the distance can take up of a tilt does not count. A tilt is told if a
+    degree moves the rings by a good part of their width, or at least by far more than they are out
+    of place for other reasons.
+    """
+    root = np.sqrt(fit.information)[:, np.newaxis]
+    unknown = [3 + axis for axis in axes]
+    others, tilts = fit.jacobian[:, :3] * root, fit.jacobian[:, unknown] * root
+    scale = np.linalg.norm(others, axis=0)
+    taken, *_ = np.linalg.lstsq(others / scale, tilts, rcond=None)
+    left = tilts - (others / scale) @ taken
+    mean_square = left.T @ left / fit.information.sum() * _TILT**2
+    strength, directions = np.linalg.eigh(mean_square)
+    width = np.average(fwhm, weights=fit.information)
+    rows = []
+    for moved, direction in zip(np.sqrt(np.maximum(strength, 0.0)), directions.T, strict=True):
+        error = np.sqrt(direction @ fit.covariance[np.ix_(unknown, unknown)] @ direction)
+        precise = error < _TILT_ERROR and moved > max(_TOLD_PLAINLY * fit.floor, _TOLD_PIXELS)
+        if moved < _TOLD * width and not precise:
+            by = np.zeros(6)
+            by[unknown] = direction / _SHARP
+            rows.append((by, 0.0))
+    return rows
