@@ -39,9 +39,10 @@ from bluesky_azint.calibration.preparation import (
     wavelength_of,
 )
 from bluesky_azint.calibration.refinement.diagnostics import diagnose
-from bluesky_azint.calibration.refinement.refine import Refinement, refine
+from bluesky_azint.calibration.refinement.refine import refine
+from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.result import Calibration, Match
-from bluesky_azint.calibration.rings.detection import detect
+from bluesky_azint.calibration.rings.detection import detect, detect_grains
 from bluesky_azint.calibration.rings.ridges import Arcs
 from bluesky_azint.calibration.surface import Surface
 from bluesky_azint.calibration.verdict import judge
@@ -207,8 +208,8 @@ def _candidates(job: Job, tell: Progress) -> list[Candidate]:
     candidates = _indexed(job, detect(job.image, job.mask), reference, terrain, tell)
     if candidates and _convincing(candidates[0]):
         return candidates
-    tell("Looking for weak and spotty rings", 0.3)
-    arcs = detect(job.image, job.mask, strokes=True)
+    tell("Looking for rings of grains", 0.3)
+    arcs = detect_grains(job.image, job.mask)
     return distinct(candidates + _indexed(job, arcs, reference, terrain, tell), terrain)
 
 

@@ -24,6 +24,9 @@ _STRETCH = 0.031  # half of a step of the search
 _ASIDE, _FAR = 0.15, 2.5  # slope, detector sizes
 _ROUGH, _FINE = 1.6, 0.6  # how well places of arcs are known before and after the fit, pixels
 _TRIED = 24  # candidates
+_NO_RINGS = 2.3  # pixels: scatter along arcs that are none, of which 3 is the most there can be
+_MARGIN = 0.03  # radians beyond the peaks, where lines may be missing
+_MOST_PEAKS = 40  # that are told apart in the search
 _PLACES = 7000  # that stand for the detector
 _WITHIN = (6.0, 4.0, 3.0, 2.0, 1.5, 1.2, 1.2)  # pixels: how near to its line an arc must be
 _ONE_PEAK = 1.5  # pixels between arcs of one ring
@@ -151,14 +154,17 @@ def index(
         The detector.
     """
     starts, scores = [np.empty((0, 5))], [np.empty(0)]
-    for stand in stands[scatter < 1.5 * scatter.min() + 0.3]:
+    for stand in _even(stands, scatter, terrain):
         tried = _stretched(stand, terrain)
-        peaks = find_peaks(coarse, stand, tried)
+        peaks = find_peaks(coarse, stand, tried).strongest(_MOST_PEAKS)
         if peaks.per_pixel.size < 2:
             continue
-        lengths = terrain.arc_lengths(tried, reference.two_theta)
+        lines = reference.between(peaks.two_theta.min() - _MARGIN, peaks.two_theta.max() + _MARGIN)
+        if not lines.two_theta.size:
+            continue
+        lengths = terrain.arc_lengths(tried, lines.two_theta)
         starts.append(tried)
-        scores.append(explain(reference, peaks, lengths, _ROUGH).score)
+        scores.append(explain(lines, peaks, lengths, _ROUGH).score)
     chosen = _best(np.concatenate(starts), np.concatenate(scores), terrain)
     candidates = [settle(pieces, stand, reference, terrain) for stand in chosen]
     return distinct([one for one in candidates if one is not None], terrain)
@@ -223,6 +229,22 @@ def _stretched(stand: FloatArray, terrain: Terrain) -> FloatArray:
         sine = np.minimum(np.sin(np.arctan(slope)) / stretch, 0.98)
         tried[:, 3:] *= (sine / np.sqrt(1 - sine**2) / slope)[:, np.newaxis]
     return tried
+
+
+def _even(stands: FloatArray, scatter: FloatArray, terrain: Terrain) -> FloatArray:
+    """The stands that keep arcs even, each but once; none if arcs are even for no stand."""
+    if scatter.min(initial=np.inf) > _NO_RINGS:
+        return stands[:0]
+    order = np.argsort(scatter, kind="stable")
+    order = order[scatter[order] < 1.5 * scatter.min() + 0.3]
+    angles = two_theta(stands[order], terrain.few)
+    chosen: list[int] = []
+    for number, index_ in enumerate(order):
+        apart = np.abs(angles[chosen] - angles[number]).mean(axis=1) / terrain.slope(stands[index_])
+        if (apart > _ROUGH).all():
+            chosen.append(number)
+    even: FloatArray = stands[order[chosen]]
+    return even
 
 
 def _best(starts: FloatArray, scores: FloatArray, terrain: Terrain) -> list[FloatArray]:

@@ -46,6 +46,11 @@ class Reference:
     brightness: FloatArray
     others: FloatArray = field(default_factory=lambda: np.empty(0))
 
+    def between(self, low: float, high: float) -> Reference:
+        """The lines between two angles."""
+        chosen = (self.two_theta >= low) & (self.two_theta <= high)
+        return Reference(self.two_theta[chosen], self.brightness[chosen], self.others)
+
     def hidden(self, per_pixel: float) -> NDArray[np.bool_]:
         """Which lines are so near to a brighter one that they need not show by themselves."""
         apart = np.abs(self.two_theta[:, np.newaxis] - self.two_theta) / per_pixel
@@ -70,6 +75,13 @@ class Peaks:
     two_theta: FloatArray
     per_pixel: FloatArray
     weight: FloatArray
+
+    def strongest(self, number: int) -> Peaks:
+        """So many of the peaks, those of the largest weight."""
+        if len(self.weight) <= number:
+            return self
+        chosen = np.sort(np.argsort(-self.weight, kind="stable")[:number])
+        return Peaks(self.two_theta[:, chosen], self.per_pixel[chosen], self.weight[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,16 +157,19 @@ def _pairs(reference: Reference, peaks: Peaks, most: float) -> tuple[NDArray[np.
 
     A line has one peak, the nearest of those that have no nearer line; inf where it has none.
     """
-    apart = np.abs(peaks.two_theta[..., np.newaxis] - reference.two_theta)
-    apart /= peaks.per_pixel[:, np.newaxis]
-    nearest = np.argmin(apart, axis=2)
-    own = np.zeros(apart.shape, dtype=bool)
-    np.put_along_axis(own, nearest[..., np.newaxis], True, axis=2)
-    apart = np.where(own & (apart < most), apart, np.inf)
-    near = apart.min(axis=1)
-    taken = np.take_along_axis(apart, nearest[..., np.newaxis], axis=2)[..., 0]
-    is_it = np.isfinite(taken) & (taken == np.take_along_axis(near, nearest, axis=1))
-    return np.where(is_it, nearest, -1), near
+    lines, two_theta = reference.two_theta, peaks.two_theta
+    after = np.clip(np.searchsorted(lines, two_theta), 1, max(len(lines) - 1, 1))
+    after = np.minimum(after, len(lines) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(two_theta - lines[before] < lines[after] - two_theta, before, after)
+    apart = np.abs(two_theta - lines[nearest]) / peaks.per_pixel
+    apart[apart > most] = np.inf
+    # Numbered through all stands, every line keeps the nearest of its peaks.
+    place = nearest + len(lines) * np.arange(len(two_theta))[:, np.newaxis]
+    near = np.full(len(two_theta) * len(lines), np.inf)
+    np.minimum.at(near, place, apart)
+    is_it = np.isfinite(apart) & (apart == near[place])
+    return np.where(is_it, nearest, -1), near.reshape(-1, len(lines))
 
 
 def _density(peaks: Peaks) -> float:

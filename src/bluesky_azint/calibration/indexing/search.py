@@ -10,6 +10,7 @@ All lengths here are in sizes of the detector.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +33,8 @@ _FREE = np.array([0, 1, 3, 4])  # centre and tilt
 _TILT, _FOOT = 0.5, 0.5  # slope, and detector sizes, that are nothing special
 _WEAK = 1e-3  # square pixels that a preference is worth
 _MIDDLE = 0.5
+_ASIDE = 0.8  # detector sizes from the middle of the detector to that of the rings
+_THREADS = 2
 _CIRCLES = 10
 _BEYOND = 1.6  # detector sizes beyond the edges, where a centre may be
 _CELLS = 48  # of the vote for a centre, per detector size
@@ -126,14 +129,19 @@ def stands(
     """
     starts = _starts(centres)
     few = pieces.every(3)
-    found = []
-    for first in range(0, len(distances), _ANCHORS_APART):
+    curvature = _centres_of_curvature(pieces)
+
+    def around(first: int) -> list[tuple[FloatArray, FloatArray]]:
         group = distances[first : first + _ANCHORS_APART]
-        middle = len(group) // 2
-        tried = np.insert(starts, 2, group[middle], axis=1)
+        middle = group[len(group) // 2]
+        tried = np.insert(starts, 2, middle, axis=1)
         tried = tried[np.argsort(_unevenness(few, tried))[:_FITTED]]
-        for starts_of_kind, aside in ((tried, False), (_from_aside(pieces, group[middle]), True)):
-            found += _path(pieces, starts_of_kind, group, aside)
+        aside = _from_aside(curvature, middle)
+        return _path(pieces, tried, group, False) + _path(pieces, aside, group, True)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        parts = pool.map(around, range(0, len(distances), _ANCHORS_APART))
+        found = [one for part in parts for one in part]
     return np.concatenate([one for one, _ in found]), np.concatenate([cost for _, cost in found])
 
 
@@ -144,7 +152,7 @@ def _path(
     if not len(starts):
         return []
     middle = len(distances) // 2
-    starts, cost = _fit(pieces, starts, 9, aside)
+    starts, cost = _fit(pieces.every(2), starts, 9, aside)
     best, cost = _fit(pieces, starts[_distinct(starts, cost, _KEPT)], 6, aside)
     found = [(best, cost)]
     for side in (distances[middle + 1 :], distances[:middle][::-1]):
@@ -190,16 +198,24 @@ def _starts(centres: FloatArray) -> FloatArray:
     return np.hstack([np.repeat(places, len(tilts), axis=0), np.tile(tilts, (len(places), 1))])
 
 
-def _from_aside(pieces: Pieces, distance: float) -> FloatArray:
+def _centres_of_curvature(pieces: Pieces) -> FloatArray:
+    """Those of the longest arcs, ``(m, 2)``."""
+    longest = np.argsort(-pieces.extent, kind="stable")[:_CIRCLES]
+    return np.array(
+        [Circle.through(pieces.places[:2, pieces.arc == arc].T).centre for arc in longest]
+    )
+
+
+def _from_aside(curvature: FloatArray, distance: float) -> FloatArray:
     """Stands with the normal of the detector's middle through the sample, ``(m, 5)``.
 
-    Seen so, the middle of a ring's curvature is where the beam is.
+    Seen so, the middle of a ring's curvature is where the beam is. Of rings that are curved around
+    the detector itself there are none.
     """
-    longest = np.argsort(-pieces.extent, kind="stable")[:_CIRCLES]
-    centres = [Circle.through(pieces.places[:2, pieces.arc == arc].T).centre for arc in longest]
-    arms = np.array(centres) - _MIDDLE
+    arms = curvature - _MIDDLE
     arms = (arms[:, np.newaxis] * np.array([0.85, 1.0, 1.15])[:, np.newaxis]).reshape(-1, 2)
-    arms = arms[np.linalg.norm(arms, axis=1) < 0.95 * distance]
+    apart = np.linalg.norm(arms, axis=1)
+    arms = arms[(apart > _ASIDE) & (apart < 0.95 * distance)]
     normal = np.sqrt(distance**2 - (arms**2).sum(axis=1, keepdims=True))
     return np.hstack([arms + _MIDDLE, np.full((len(arms), 1), distance), arms / normal])
 
@@ -237,8 +253,9 @@ def _fit(
         residual, jacobian = _deviations(pieces, parameters)
         weight = 1.0 / (1.0 + (residual / far) ** 2)
         weighted = jacobian * weight[..., np.newaxis]
-        normal = np.einsum("sni,snj->sij", weighted, jacobian)
-        gradient = np.einsum("sni,sn->si", weighted, residual)
+        weighted = weighted.transpose(0, 2, 1)
+        normal = weighted @ jacobian
+        gradient = (weighted @ residual[..., np.newaxis])[..., 0]
         liked, liked_slopes = _preference(parameters, aside)
         weak = _WEAK * residual.shape[1]
         normal += weak * np.einsum("ski,skj->sij", liked_slopes, liked_slopes)

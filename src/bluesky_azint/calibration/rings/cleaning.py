@@ -68,7 +68,9 @@ def clean(image: NDArray[Any], mask: Mask, binning: int) -> CleanFrame:
     values = stabilised(counts)
     valid &= ~_outliers(counts, values)
     # Single pixels are filled well; what is wider hides whole pieces of rings.
-    wide = ndimage.binary_dilation(ndimage.binary_erosion(~valid, np.ones((2, 2), bool)), iterations=5)
+    wide = ndimage.binary_dilation(
+        ndimage.binary_erosion(~valid, np.ones((2, 2), bool)), iterations=5
+    )
     return CleanFrame(_filled(values, valid), ~wide, binning)
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from bluesky_azint.calibration.rings.circles import Circle
 from bluesky_azint.calibration.rings.cleaning import CleanFrame
-from bluesky_azint.calibration.rings.strokes import stroke_derivatives
+from bluesky_azint.calibration.rings.strokes import Derivatives, stroke_derivatives
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -40,7 +40,7 @@ class Arcs:
     normal
         Direction across the ridge as (row, column), ``(n, 2)``.
     strength
-        How strongly the frame curves there, in standard deviations of its noise.
+        How strongly the frame curves there, relative to the least that makes a ridge.
     arc
         Number of the arc that each point is on, from 0 on, ascending.
     """
@@ -66,18 +66,19 @@ class Arcs:
         )
 
 
-def find_arcs(frame: CleanFrame, strokes: bool = False) -> Arcs:
+def find_arcs(frame: CleanFrame, stroke: float | None = None) -> Arcs:
     """The pieces of rings of a frame.
 
     Parameters
     ----------
     frame
         The frame.
-    strokes
-        Whether to look for rings that are not continuous (see `bluesky_azint.calibration.rings.strokes`).
+    stroke
+        To look for rings of single grains along strokes of that length, in pixels (see
+        `bluesky_azint.calibration.rings.strokes`); None for continuous ones.
     """
-    curvature, slope, angle, noise = stroke_derivatives(frame) if strokes else _derivatives(frame)
-    index, offset, normal, strength = _passed(frame, curvature, slope, angle, noise)
+    derivatives = _derivatives(frame) if stroke is None else stroke_derivatives(frame, stroke)
+    index, offset, normal, strength = _passed(frame, derivatives)
     ridge = np.zeros(frame.values.shape, dtype=bool)
     ridge[tuple(index.T)] = True
     labels, _ = ndimage.label(ridge, np.ones((3, 3)))
@@ -96,10 +97,8 @@ def find_arcs(frame: CleanFrame, strokes: bool = False) -> Arcs:
     )
 
 
-def _derivatives(
-    frame: CleanFrame,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]:
-    """Second and first derivative in the direction of strongest curvature, that, and the noise."""
+def _derivatives(frame: CleanFrame) -> Derivatives:
+    """Those in the direction of the strongest curvature."""
     smooth = ndimage.gaussian_filter(frame.values, _WIDTH, truncate=3.0)
     g1, g2 = np.gradient(smooth)
     h11 = ndimage.correlate1d(smooth, [1.0, -2.0, 1.0], axis=0)
@@ -107,26 +106,25 @@ def _derivatives(
     h12 = np.gradient(g1, axis=1)
     # The most negative eigenvalue of the second derivatives, and its direction.
     curvature = 0.5 * (h11 + h22) - np.hypot(0.5 * (h11 - h22), h12)
+    # Where the frame curves upwards more than downwards, it bends around a bright ring close by.
+    curvature[h11 + h22 > 0] = 0.0
     angle = 0.5 * np.arctan2(-2.0 * h12, h22 - h11)
     slope = g1 * np.cos(angle) + g2 * np.sin(angle)
-    return curvature, slope, angle, _noise(h11[frame.valid])
+    return Derivatives(curvature, slope, angle, _SIGNIFICANT * _noise(h11[frame.valid]))
 
 
 def _passed(
-    frame: CleanFrame,
-    curvature: NDArray[np.float32],
-    slope: NDArray[np.float32],
-    angle: NDArray[np.float32],
-    noise: float,
+    frame: CleanFrame, derivatives: Derivatives
 ) -> tuple[NDArray[np.intp], FloatArray, FloatArray, FloatArray]:
     """Pixels that a ridge passes ``(n, 2)``, offsets to it, its normals, and its strengths."""
-    ridge = frame.valid & (curvature < -_SIGNIFICANT * noise)
+    curvature = derivatives.curvature
+    ridge = frame.valid & (curvature < -derivatives.least)
     ridge[[0, -1]] = ridge[:, [0, -1]] = False
-    across = angle[ridge].astype(np.float64)
+    across = derivatives.angle[ridge].astype(np.float64)
     normal = np.stack([np.cos(across), np.sin(across)], axis=-1)
-    offset = normal * (-slope[ridge] / curvature[ridge])[:, np.newaxis]
+    offset = normal * (-derivatives.slope[ridge] / curvature[ridge])[:, np.newaxis]
     here = (np.abs(offset) <= _WITHIN).all(axis=1)
-    strength = (-curvature[ridge] / noise).astype(np.float64)
+    strength = (-curvature[ridge] / derivatives.least).astype(np.float64)
     return np.argwhere(ridge)[here], offset[here], normal[here], strength[here]
 
 
