@@ -141,12 +141,17 @@ class Distortion:
         Their sizes and standard errors, in pixels.
     residual_px
         The residual that would be left.
+    smooth_px, smooth_sigmas
+        The error that sectors side by side have in common, shifts of modules apart, and how
+        significant it is, in standard errors. More than noise is a distortion.
     """
 
     names: tuple[str, ...]
     values_px: tuple[float, ...]
     sigmas_px: tuple[float, ...]
     residual_px: float
+    smooth_px: float = np.nan
+    smooth_sigmas: float = np.nan
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

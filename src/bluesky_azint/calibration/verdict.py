@@ -7,13 +7,14 @@ leaves it usable, but something is not as it was said to be.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bluesky_azint.calibration.refinement.diagnostics import Diagnostics
 from bluesky_azint.calibration.refinement.refinement import Refinement
-from bluesky_azint.calibration.result import Match, Verdict
+from bluesky_azint.calibration.result import Match, RingFit, Verdict
 
 _SCORE, _MARGIN = 7.0, 3.0
 _RINGS, _RINGS_AT_KNOWN_DISTANCE = 3, 2
@@ -27,7 +28,9 @@ _DISTANCE_ERROR = 5e-3
 _FAR_ERROR = 0.5  # pixels, anywhere on the detector
 _WAVELENGTH_SIGMAS, _WAVELENGTH = 4.0, 1.5e-3
 _JACKKNIFE_SIGMAS, _JACKKNIFE = 5.0, 0.1  # of the centre: standard errors, and pixels
-_DISTORTION_SIGMAS, _DISTORTION = 6.0, 0.08
+_SMOOTH_SIGMAS, _SMOOTH = 3.0, 0.015  # of what sectors side by side are off in common, and pixels
+_ALIKE = 1.6  # times the width of the others: a ring that is wider is not measured well
+_WELL, _WELL_SECTORS = 4.0, 8  # standard errors, and sectors, of a ring that is
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,10 @@ def _too_far_off(refinement: Refinement) -> list[str]:
             f"Whole rings are {means:.2f} px (rms) too large or too small: the calibrant or the "
             "wavelength is another one, or the detector is distorted."
         )
-    if len(used) * 2 < len(refinement.rings):
+    rings = len(used) + len(_disagreeing(refinement.rings))
+    if len(used) * 2 < rings:
         reasons.append(
-            f"Only {len(used)} of {len(refinement.rings)} rings agree with one geometry: look at the "
+            f"Only {len(used)} of {rings} rings agree with one geometry: look at the "
             "calibrant and the wavelength."
         )
     return reasons
@@ -175,14 +179,30 @@ def _foreign(match: Match, refinement: Refinement) -> list[str]:
             f"{match.unexplained:.0%} of the rings found are none of the calibrant: something else "
             "was in the beam, or the calibrant is not pure."
         )
-    if excluded := [ring for ring in refinement.rings if not ring.used]:
-        names = ", ".join(" ".join(map(str, ring.ring.hkl)) for ring in excluded[:5])
-        more = f" and {len(excluded) - 5} more" if len(excluded) > 5 else ""
+    if disagreeing := _disagreeing(refinement.rings):
         reasons.append(
-            f"The rings {names}{more} disagree with the others and were left out: another phase may "
-            "lie under them, or the detector is distorted."
+            f"The rings {_names(disagreeing)} disagree with the others and were left out: another "
+            "phase may lie under them, or the detector is distorted."
         )
     return reasons
+
+
+def _disagreeing(rings: Sequence[RingFit]) -> list[RingFit]:
+    """Rings that were left out though they are well measured."""
+    width = np.median([ring.fwhm_px for ring in rings if ring.used] or [np.inf])
+    return [
+        ring
+        for ring in rings
+        if not ring.used
+        and ring.sectors >= _WELL_SECTORS
+        and ring.fwhm_px < _ALIKE * width
+        and abs(ring.mean_px) > _WELL * ring.sigma_px
+    ]
+
+
+def _names(rings: Sequence[RingFit]) -> str:
+    names = ", ".join(" ".join(map(str, ring.ring.hkl)) for ring in rings[:5])
+    return names + (f" and {len(rings) - 5} more" if len(rings) > 5 else "")
 
 
 def _inconsistent(diagnostics: Diagnostics) -> list[str]:
@@ -209,11 +229,20 @@ def _distorted(refinement: Refinement, diagnostics: Diagnostics) -> list[str]:
             f"with an error of {statistical.max():.3f} px from the counts: the detector is distorted, "
             "or the mask lacks something."
         )
+    smooth = diagnostics.distortion
+    if smooth.smooth_sigmas > _SMOOTH_SIGMAS and smooth.smooth_px > _SMOOTH:
+        reasons.append(
+            f"Sectors side by side are off by {smooth.smooth_px:.2f} px in common: the detector is "
+            "distorted, smoothly and not by shifts of its modules."
+        )
     return reasons
 
 
 def _notes(refinement: Refinement, diagnostics: Diagnostics) -> list[str]:
     notes = list(refinement.fixed.values())
+    disagreeing = _disagreeing(refinement.rings)
+    if weak := [ring for ring in refinement.rings if not ring.used and ring not in disagreeing]:
+        notes.append(f"The rings {_names(weak)} are too weak to be used.")
     test = diagnostics.wavelength_test
     if not test.testable:
         notes.append(

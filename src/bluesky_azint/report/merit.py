@@ -88,7 +88,7 @@ def _wavelength_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
 
 def _distortion_rows(calibration: Calibration) -> list[tuple[str, str, str]]:
     found = calibration.distortion
-    if found is None:
+    if found is None or not found.names:
         return []
     terms = sorted(
         zip(found.names, found.values_px, found.sigmas_px, strict=True),

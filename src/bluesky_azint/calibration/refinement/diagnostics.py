@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import to_poni, two_theta_and_jacobian
-from bluesky_azint.calibration.constraints import Constraint, Prior, constraint_rows
+from bluesky_azint.calibration.constraints import Prior, constraint_rows
 from bluesky_azint.calibration.refinement.adjustment import Fit, adjust
 from bluesky_azint.calibration.refinement.distortion import distortion
 from bluesky_azint.calibration.refinement.refinement import Refinement
+from bluesky_azint.calibration.refinement.tilt import loosened
 from bluesky_azint.calibration.result import Distortion, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError
 
 _PARTS = 4  # of the azimuth
-_TESTABLE = 4e-3  # a wavelength that is known no better by its rings is not tested
+_DOUBT = 0.1  # relative: farther off a wavelength is not looked for
+_TESTABLE = 1e-2  # a wavelength that is known no better by its rings is not tested
 _GRID = 33
 
 
@@ -33,7 +34,7 @@ class Diagnostics:
     detector_error_px: float
     residual_relative: float
     wavelength_test: WavelengthTest
-    distortion: Distortion | None
+    distortion: Distortion
 
 
 def diagnose(refinement: Refinement) -> Diagnostics:
@@ -52,17 +53,13 @@ def diagnose(refinement: Refinement) -> Diagnostics:
     )
 
 
-def _again(
-    refinement: Refinement,
-    use: NDArray[np.bool_],
-    constraints: Mapping[str, Constraint] | None = None,
-) -> Fit:
-    """The fit, of some sectors or with other constraints."""
+def _again(refinement: Refinement, use: NDArray[np.bool_]) -> Fit:
+    """The fit, of some sectors."""
     return adjust(
         refinement.seen,
         refinement.two_theta,
         refinement.first_wavelength,
-        refinement.constraints if constraints is None else constraints,
+        refinement.constraints,
         rows=refinement.rows,
         use=use & refinement.used,
         start=refinement.fit.values,
@@ -112,10 +109,17 @@ def _held_out(refinement: Refinement) -> float:
 
 
 def _wavelength_test(refinement: Refinement) -> WavelengthTest:
-    """The fit with the wavelength free."""
-    loose = Prior(refinement.first_wavelength, refinement.first_wavelength)
-    constraints = refinement.constraints | {"wavelength": loose}
-    fit = _again(refinement, np.ones(len(refinement.seen), dtype=bool), constraints)
+    """The fit with the wavelength free, and with it the tilt if it was held."""
+    known = Prior(refinement.first_wavelength, _DOUBT * refinement.first_wavelength)
+    fit = adjust(
+        refinement.seen,
+        refinement.two_theta,
+        refinement.first_wavelength,
+        refinement.constraints | {"wavelength": known},
+        rows=loosened(refinement.rows),
+        use=refinement.used,
+        start=refinement.fit.values,
+    )
     sigma = float(np.sqrt(fit.covariance[5, 5]))
     return WavelengthTest(relative=float(fit.values[5]), sigma=sigma, testable=sigma < _TESTABLE)
 
@@ -142,12 +146,18 @@ def _errors(
     return errors
 
 
-def _distortion(refinement: Refinement) -> Distortion | None:
+def _distortion(refinement: Refinement) -> Distortion:
     fit = refinement.fit
     _, rows = constraint_rows(refinement.constraints, fit.values, refinement.first_wavelength)
     known = rows.T @ rows + sum((np.outer(by, by) for by, _ in refinement.rows), np.zeros((6, 6)))
     if refinement.free == 5:
         known[5, 5] += 1e18
     return distortion(
-        refinement.surface, refinement.seen, fit.residual, fit.jacobian, fit.information, known
+        refinement.surface,
+        refinement.mask,
+        refinement.seen,
+        fit.residual,
+        fit.jacobian,
+        fit.information,
+        known,
     )

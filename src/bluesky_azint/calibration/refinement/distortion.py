@@ -8,6 +8,9 @@ the beam by :math:`a (r / r_{max})^n \cos m\varphi` or :math:`\sin`: "barrel" (n
 distance, a centre or a tilt would not explain as well. The terms are fitted together with the
 geometry and with a prior of 1 pixel. They are reported and never applied: one image does not tell
 them from a wrong wavelength or a bad calibrant.
+
+Modules that are out of place by a fraction of a pixel are usual. What is smooth beyond their shifts
+is not: see `bluesky_azint.calibration.refinement.neighbours`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
+from bluesky_azint.calibration.refinement.neighbours import error_in_common
 from bluesky_azint.calibration.refinement.observations import Observations
 from bluesky_azint.calibration.result import Distortion
 from bluesky_azint.calibration.surface import FloatArray, Surface
@@ -28,18 +32,21 @@ _SMALLEST = 1000  # pixels of a module
 
 def distortion(
     surface: Surface,
+    mask: NDArray[np.bool_],
     seen: Observations,
     residual: FloatArray,
     jacobian: FloatArray,
     information: FloatArray,
     known: FloatArray,
-) -> Distortion | None:
+) -> Distortion:
     """Fit displacements to residuals.
 
     Parameters
     ----------
     surface
         The detector.
+    mask
+        True = pixels that do not count; between modules there are none that do.
     seen
         The sectors.
     residual, jacobian
@@ -49,12 +56,8 @@ def distortion(
     known
         What is known of the parameters of the geometry beforehand: the matrix that adds to the
         normal equations.
-
-    Returns
-    -------
-    None if there is no term that the rings tell.
     """
-    names, terms = _module_terms(surface, seen, information > 0)
+    names, terms = _module_terms(surface, mask, seen, information > 0)
     modules = bool(names)
     if not modules:
         names, terms = _smooth_terms(seen)
@@ -73,13 +76,14 @@ def distortion(
         values, covariance = _relative(values, covariance)
     sigmas = np.sqrt(np.diag(covariance))
     told = [k for k in range(count) if sigmas[k] < _TOLD]
-    if not told or not information.sum() > 0:
-        return None
+    smooth = error_in_common(seen, left if modules else residual, information, surface.size)
     return Distortion(
         names=tuple(names[k] for k in told),
         values_px=tuple(float(values[k]) for k in told),
         sigmas_px=tuple(float(sigmas[k]) for k in told),
         residual_px=float(np.sqrt(np.average(left**2, weights=information))),
+        smooth_px=smooth[0],
+        smooth_sigmas=smooth[1],
     )
 
 
@@ -91,13 +95,11 @@ def _relative(values: FloatArray, covariance: FloatArray) -> tuple[FloatArray, F
 
 
 def _module_terms(
-    surface: Surface, seen: Observations, used: NDArray[np.bool_]
+    surface: Surface, mask: NDArray[np.bool_], seen: Observations, used: NDArray[np.bool_]
 ) -> tuple[list[str], FloatArray]:
     """How far outwards each sector goes with a shift of its module by a pixel."""
     none: tuple[list[str], FloatArray] = [], np.empty((len(seen), 0))
-    if surface.detector.mask is None:
-        return none
-    modules, _ = label(~surface.detector.mask)
+    modules, _ = label(~mask)
     large = np.bincount(modules.ravel()) >= _SMALLEST
     row, column = (
         np.clip(np.rint(index).astype(np.intp), 0, n - 1)

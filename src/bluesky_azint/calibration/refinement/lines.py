@@ -13,6 +13,7 @@ from bluesky_azint.calibration.surface import FloatArray, Surface
 
 _NEGLIGIBLE = 0.02  # of the intensity of a line: a neighbour so weak does not move it
 _ALIKE = 1.6  # a width this many times another one
+_ROOM = 0.9  # of the usual distance to the next line: what has it, has room around it
 _GRID = 200  # places along each axis that tell which lines are on the detector
 
 
@@ -69,7 +70,7 @@ class Lines:
         """
         if len(self) == 0:
             return self
-        free = self.reach / self.scale >= np.median(self.reach / self.scale)
+        free = self.reach / self.scale >= _ROOM * np.median(self.reach / self.scale)
         usual = np.median((self.fwhm / self.scale)[free]) * self.scale
         return replace(self, fwhm=np.clip(self.fwhm, usual / _ALIKE, usual * _ALIKE))
 

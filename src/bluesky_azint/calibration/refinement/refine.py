@@ -21,6 +21,7 @@ from bluesky_azint.calibration.refinement.adjustment import Fit
 from bluesky_azint.calibration.refinement.agreement import adjust_to_those_that_agree
 from bluesky_azint.calibration.refinement.approach import approach
 from bluesky_azint.calibration.refinement.lines import Lines, lines_on
+from bluesky_azint.calibration.refinement.neighbours import errors_by_scatter
 from bluesky_azint.calibration.refinement.refinement import Refinement, refinement_of
 from bluesky_azint.calibration.refinement.sampling import Sampler, unsaturated
 from bluesky_azint.calibration.refinement.sectors import measure
@@ -94,6 +95,7 @@ def refine(
         width, few = dict(zip(lines.ring, lines.fwhm, strict=True)), _FEW if turn == 0 else None
         lines, seen, among = measure(sampler, cone, lines, others, among, few)
         lines = lines.alike()
+        seen = replace(seen, sigma=errors_by_scatter(seen, surface.size))
         fit, rows, used = adjust_to_those_that_agree(lines, seen, wavelength, constraints, before)
         settled = all(
             abs(np.log(one / width[ring])) < _SETTLED_WIDTH
@@ -103,7 +105,9 @@ def refine(
             break
         before = fit
     tell("Refining", 1.0)
-    return refinement_of(surface, calibrant, wavelength, lines, seen, fit, rows, used, constraints)
+    return refinement_of(
+        surface, mask, calibrant, wavelength, lines, seen, fit, rows, used, constraints
+    )
 
 
 def _placed(lines: Lines, now: Lines) -> Lines:

@@ -25,8 +25,8 @@ class Refinement:
 
     Parameters
     ----------
-    surface, calibrant
-        Of what.
+    surface, mask, calibrant
+        Of what; True = pixels that did not count.
     wavelength, first_wavelength
         In metres; the one it began with is another only where it had a prior.
     cone
@@ -48,6 +48,7 @@ class Refinement:
     """
 
     surface: Surface
+    mask: NDArray[np.bool_]
     calibrant: Calibrant
     wavelength: float
     first_wavelength: float
@@ -85,6 +86,7 @@ class Refinement:
 
 def refinement_of(
     surface: Surface,
+    mask: NDArray[np.bool_],
     calibrant: Calibrant,
     wavelength: float,
     lines: Lines,
@@ -107,6 +109,7 @@ def refinement_of(
     relative = fit.residual * seen.scale * 0.5 / np.tan(0.5 * sectors.two_theta)
     return Refinement(
         surface=surface,
+        mask=mask,
         calibrant=calibrant,
         wavelength=refined,
         first_wavelength=wavelength,
@@ -190,10 +193,12 @@ def _fixed(constraints: Mapping[str, Constraint], rows: list[Row]) -> dict[str, 
     if len(rows) == 2:
         fixed["tilt"] = (
             "The rings do not tell the tilt: 1 degree moves them by less than 3 % of their width. "
-            "It was held at 0, with the centre of the beam where it is."
+            "It was held at 0. Centre and distance are those for that tilt; their errors, and those "
+            "of the tilt, allow for 1 degree."
         )
     elif rows:
         fixed["tilt"] = (
-            "The rings tell the tilt in one direction only; in the other it was held at 0."
+            "The rings tell the tilt in one direction only; in the other it was held at 0. The errors "
+            "allow for 1 degree."
         )
     return fixed

@@ -1,11 +1,13 @@
 """Tilts that rings do not tell: what is left of one once the centre and the distance have moved.
 
-At small angles a tilt moves rings hardly at all. It is then held, and that is said.
+At small angles a tilt moves rings hardly at all. It is then held, and that is said. The errors are
+those for a tilt that may be a degree off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +45,17 @@ def adjust_with_tilt(
     # If the rings go with the tilt only, they do tell it.
     error = np.average(fit.residual**2, weights=fit.information)
     error_held = np.average(held.residual**2, weights=fit.information)
-    return (fit, []) if error_held > _NEEDS**2 * error else (held, rows)
+    if error_held > _NEEDS**2 * error:
+        return fit, []
+    loose = adjust(
+        seen, two_theta, wavelength, constraints, rows=loosened(rows), use=use, start=held.values
+    )
+    return replace(held, covariance=loose.covariance), rows
+
+
+def loosened(rows: list[Row]) -> list[Row]:
+    """The rows that hold a tilt, made to let it be a degree off."""
+    return [(by * (_SHARP / _TILT), target * (_SHARP / _TILT)) for by, target in rows]
 
 
 def _tilts_to_tell(constraints: Mapping[str, Constraint]) -> list[int]:
