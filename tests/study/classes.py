@@ -211,9 +211,9 @@ def saxs(kind: str, seed: int) -> Scene:
 
 
 def spotty(kind: str, seed: int) -> Scene:
-    """D2: 60 to 600 grains per ring."""
+    """D2: 60 to 600 grains per ring, the beam in the middle."""
     rng = generator(kind, seed)
-    geometry, calibrant, seen = drawn(rng, on_either(rng), arcs)
+    geometry, calibrant, seen = drawn(rng, centred, half_rings)
     look = look_at(geometry, seen.rings, rng)
     grains = int(log_uniform(rng, 60, 600))
     rings = replace(look.rings, modulation=_grains(len(look.rings.height), grains, rng))

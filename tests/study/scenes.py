@@ -39,7 +39,7 @@ MEANINGS: Mapping[str, str] = {
     "B": "beam anywhere on the detector, tilt to 20 deg, 4 to 25 arcs",
     "C": "arm at 12 to 45 deg, or beam beside the detector and tilt to 45 deg, 4 to 25 arcs",
     "D1": "AgBh at small angles, 2 to 8 orders, 8 to 1000 counts",
-    "D2": "60 to 600 grains per ring",
+    "D2": "as A, 60 to 600 grains per ring",
     "D3": "1.5 to 8 counts in the peak",
     "D4": "1 or 2 complete rings, the rest in the corners",
     "E-blank": "nothing",

@@ -17,20 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from bluesky_azint.calibrants import Calibrant, ring_two_theta
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.constraints import Constraint, check_constraints
-from bluesky_azint.calibration.indexing.candidates import (
-    Candidate,
-    Terrain,
-    distinct,
-    index,
-    settle,
-)
+from bluesky_azint.calibration.indexing.candidates import Candidate, distinct, settle
+from bluesky_azint.calibration.indexing.index import index
 from bluesky_azint.calibration.indexing.matching import Reference
-from bluesky_azint.calibration.indexing.search import (
-    distances_between,
-    likely_centres,
-    sample,
-    stands,
-)
+from bluesky_azint.calibration.indexing.pieces import sample
+from bluesky_azint.calibration.indexing.search import distances_between, stands
+from bluesky_azint.calibration.indexing.starts import likely_centres
+from bluesky_azint.calibration.indexing.terrain import Terrain
 from bluesky_azint.calibration.preparation import (
     as_frame,
     bad_pixels,

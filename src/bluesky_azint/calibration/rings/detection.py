@@ -19,7 +19,7 @@ _MOST_PIXELS = 1.4e6  # that are looked at; of larger frames, blocks
 _SCALES = 3
 _LONG = 25  # points
 _STROKES = (12.0, 20.0, 32.0)  # pixels
-_LONG_ROW = 3.0  # strokes
+_LONG_ROW = 2.0  # strokes: shorter ones are chance
 
 
 def detect(image: NDArray[Any], mask: NDArray[np.bool_]) -> Arcs:
@@ -41,11 +41,8 @@ def detect(image: NDArray[Any], mask: NDArray[np.bool_]) -> Arcs:
 def detect_grains(image: NDArray[Any], mask: NDArray[np.bool_]) -> Arcs:
     """The rows of grains in a frame; parameters as for `detect`."""
     frame = clean(image, mask, _binning(image))
-    scales = [find_arcs(frame, stroke) for stroke in _STROKES]
-    lengths = [
-        _length(arcs, _LONG_ROW * stroke) for arcs, stroke in zip(scales, _STROKES, strict=True)
-    ]
-    return scales[int(np.argmax(lengths))]
+    scales = [find_arcs(frame, stroke).longer(_LONG_ROW * stroke) for stroke in _STROKES]
+    return max(scales, key=lambda arcs: len(arcs.row))
 
 
 def _binning(image: NDArray[Any]) -> int:

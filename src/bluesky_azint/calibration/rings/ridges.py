@@ -54,8 +54,9 @@ class Arcs:
     def __len__(self) -> int:
         return int(self.arc[-1]) + 1 if self.arc.size else 0
 
-    def subset(self, chosen: Mask) -> Arcs:
-        """The arcs of some of the points, numbered anew."""
+    def longer(self, least: float) -> Arcs:
+        """The arcs of at least so many points."""
+        chosen = np.bincount(self.arc)[self.arc] >= least
         _, arc = np.unique(self.arc[chosen], return_inverse=True)
         return Arcs(
             self.row[chosen],
