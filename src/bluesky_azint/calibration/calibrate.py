@@ -28,6 +28,7 @@ from bluesky_azint.calibration.preparation import (
     as_frame,
     bad_pixels,
     detector_of,
+    lasting_mask,
     lines_to_find,
     wavelength_of,
 )
@@ -292,6 +293,7 @@ def _judged(job: Job, match: Match, refinement: Refinement) -> Calibration:
     judgement = judge(match, refinement, diagnostics, job.distance)
     rot3 = job.geometry.rot3 if job.geometry is not None else 0.0
     geometry = refinement.cone.geometry(job.surface, refinement.wavelength, rot3)
+    mask, found = lasting_mask(job.image, job.surface.detector, job.mask)
     return Calibration(
         verdict=judgement.verdict,
         reasons=judgement.reasons,
@@ -300,7 +302,8 @@ def _judged(job: Job, match: Match, refinement: Refinement) -> Calibration:
         candidate=geometry,
         calibrant=job.calibrant,
         wavelength=refinement.wavelength,
-        mask=job.mask,
+        mask=mask,
+        bad_pixels=found,
         covariance=refinement.covariance,
         jackknife=diagnostics.jackknife,
         beam_covariance=refinement.beam_covariance,

@@ -47,7 +47,8 @@ def figures(calibration: Calibration) -> dict[str, Any]:
         ``rings``                for each ring ``hkl``, ``d``, ``two_theta``, and all of `RingFit`
         ``match``                see `Match`; likewise ``wavelength_test`` and ``distortion``
         ``fixed``                parameters that were not refined, and why
-        ``masked``               share of the pixels that were left out
+        ``masked``               share of the pixels to leave out
+        ``bad_pixels``           how many of them there are of each kind
         ``seconds``              how long it took
         ======================== =================================================================
 
@@ -79,6 +80,7 @@ def figures(calibration: Calibration) -> dict[str, Any]:
         "distortion": calibration.distortion and asdict(calibration.distortion),
         "fixed": dict(calibration.fixed),
         "masked": float(np.mean(calibration.mask)) if calibration.mask.size else 0.0,
+        "bad_pixels": dict(calibration.bad_pixels),
         "seconds": calibration.seconds,
     }
     plain: dict[str, Any] = _plain(found)

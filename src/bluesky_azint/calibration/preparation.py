@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bluesky_azint.badpixels import propose_mask
 from bluesky_azint.calibrants import Calibrant
 from bluesky_azint.detectors import Detector
 from bluesky_azint.detectors import detector as known_detector
@@ -114,6 +115,19 @@ def bad_pixels(frame: NDArray[Any], detector: Detector, mask: ArrayLike | None) 
             "the image."
         )
     return np.asarray(bad)
+
+
+def lasting_mask(frame: NDArray[Any], detector: Detector, bad: Mask) -> tuple[Mask, dict[str, int]]:
+    """The pixels to leave out of all frames to come, and how many are bad of which kind.
+
+    To those known to be bad come those found dead, hot, at edges and in shadows; pixels that were
+    too bright for 8 or 16 bits are good again.
+    """
+    proposal = propose_mask(frame, detector, bad)
+    mask = proposal.mask
+    if frame.dtype.kind == "u" and frame.dtype.itemsize < 4:
+        mask = mask & (frame != np.iinfo(frame.dtype).max)
+    return mask, proposal.figures
 
 
 def lines_to_find(calibrant: Calibrant, wavelength: float) -> Calibrant:

@@ -176,7 +176,10 @@ class Calibration:
     wavelength
         In metres.
     mask
-        Pixels left out, of detector shape, True = masked.
+        Pixels to leave out, of detector shape, True = masked: those that were given and gaps, and,
+        unless refused, those found dead, hot, at edges of modules and in shadows.
+    bad_pixels
+        How many there are of each kind.
     covariance
         Of (dist, poni1, poni2, rot1, rot2), and the wavelength where it was refined, in metres and
         radians: :math:`s^2 (J^T J)^{-1}` with the counts' errors and a floor that makes the
@@ -217,6 +220,7 @@ class Calibration:
     calibrant: Calibrant
     wavelength: float
     mask: NDArray[np.bool_]
+    bad_pixels: dict[str, int] = field(default_factory=dict)
     covariance: FloatArray | None = None
     jackknife: FloatArray | None = None
     beam_covariance: FloatArray | None = None
