@@ -36,8 +36,8 @@ def main() -> int:
     return 0
 
 
-def calibrated(scene: Scene) -> tuple[Calibration, float]:
-    """The calibration of a scene; an error goes on."""
+def calibrated(scene: Scene, near: ba.Geometry | None = None) -> tuple[Calibration, float]:
+    """The calibration of a scene, maybe looked for near a geometry; an error goes on."""
     from bluesky_azint.calibration.calibrate import calibrate
 
     start = time.perf_counter()
@@ -48,6 +48,7 @@ def calibrated(scene: Scene) -> tuple[Calibration, float]:
         wavelength=scene.wavelength,
         mask=scene.mask,
         distance=scene.distance,
+        geometry=near,
     )
     return calibration, time.perf_counter() - start
 

@@ -38,7 +38,8 @@ def realize(task: tuple[str, int, int]) -> Realization | None:
         return None
     rng = generator(f"{kind} {seed}", number)
     counts = rng.poisson(scene.look.expected())
-    calibration, _ = calibrated(replace(scene, image=digitized(counts, scene.detector)))
+    exposed_again = replace(scene, image=digitized(counts, scene.detector))
+    calibration, _ = calibrated(exposed_again, near=scene.geometry)
     if calibration.geometry is None or calibration.beam_covariance is None:
         return None
     return Realization(

@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -22,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tests.study.judge import Errors, Outcome, judge
+from tests.study.one import calibrated as calibrate_scene
 from tests.study.scene import Scene
 from tests.study.scenes import MAKERS, kinds, make
 from tests.study.tables import markdown
@@ -31,21 +31,11 @@ Task = tuple[str, int]
 
 def calibrated(scene: Scene) -> Outcome:
     """Calibrate a scene, and judge."""
-    from bluesky_azint.calibration.calibrate import calibrate
-
-    start = time.perf_counter()
     try:
-        calibration = calibrate(
-            scene.image,
-            detector=scene.detector,
-            calibrant=scene.calibrant,
-            wavelength=scene.wavelength,
-            mask=scene.mask,
-            distance=scene.distance,
-        )
+        calibration, seconds = calibrate_scene(scene)
     except Exception as error:  # noqa: BLE001 - whatever it is, the study goes on
         return failed(scene, f"{type(error).__name__}: {error}")
-    return judge(scene, calibration, time.perf_counter() - start)
+    return judge(scene, calibration, seconds)
 
 
 def failed(scene: Scene, message: str) -> Outcome:
