@@ -212,9 +212,11 @@ def test_what_is_known_is_kept() -> None:
     assert "rot1" in calibration.fixed
 
 
-def test_progress_is_told_and_rises() -> None:
+@pytest.mark.parametrize("name", ["CeO2", "LaB6"])
+def test_progress_is_told_and_rises(name: str) -> None:
+    # Of the wrong calibrant everything is tried.
     told: list[tuple[str, float]] = []
-    found(progress=lambda what, done: told.append((what, done)))
+    found(calibrant=name, progress=lambda what, done: told.append((what, done)))
     shares = [done for _, done in told]
     assert len(set(shares)) > 4
     assert shares == sorted(shares)

@@ -104,7 +104,7 @@ def calibrate(
         If there is no such detector or calibrant, or what is told of the geometry is impossible.
     """
     started = time.perf_counter()
-    tell = progress or (lambda what, done: None)
+    tell = _rising(progress)
     frame = as_frame(image)
     known = detector_of(detector, frame)
     metres = wavelength_of(wavelength, energy_kev)
@@ -154,6 +154,19 @@ def distance_limits(
             "metres, or a lower and a higher limit."
         )
     return low, high
+
+
+def _rising(progress: Progress | None) -> Progress:
+    """Tells of shares that never fall, though what did not succeed is begun again."""
+    most = 0.0
+
+    def tell(what: str, done: float) -> None:
+        nonlocal most
+        most = max(most, done)
+        if progress is not None:
+            progress(what, most)
+
+    return tell
 
 
 def _calibrant(calibrant: str | Calibrant) -> Calibrant:
