@@ -232,8 +232,8 @@ def _distorted(refinement: Refinement, diagnostics: Diagnostics) -> list[str]:
     smooth = diagnostics.distortion
     if smooth.smooth_sigmas > _SMOOTH_SIGMAS and smooth.smooth_px > _SMOOTH:
         reasons.append(
-            f"Sectors side by side are off by {smooth.smooth_px:.2f} px in common: the detector is "
-            "distorted, smoothly and not by shifts of its modules."
+            f"Sectors side by side are off by {smooth.smooth_px:.2f} px in common, which shifts of "
+            "modules do not explain: the detector is distorted, or the wavelength is another one."
         )
     return reasons
 

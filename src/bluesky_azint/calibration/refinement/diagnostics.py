@@ -12,7 +12,7 @@ from bluesky_azint.calibration.constraints import Prior, constraint_rows
 from bluesky_azint.calibration.refinement.adjustment import Fit, adjust
 from bluesky_azint.calibration.refinement.distortion import distortion
 from bluesky_azint.calibration.refinement.refinement import Refinement
-from bluesky_azint.calibration.refinement.tilt import loosened
+from bluesky_azint.calibration.refinement.tilt import given_tilt, loosened
 from bluesky_azint.calibration.result import Distortion, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError
@@ -125,11 +125,15 @@ def _wavelength_test(refinement: Refinement) -> WavelengthTest:
 
 
 def _predicted_errors(refinement: Refinement) -> tuple[float, float]:
-    """The largest error of a place of the rings, and of the detector, in pixels."""
+    """The largest error of a place of the rings, and of the detector, in pixels.
+
+    A tilt that the rings do not tell does not count among them: it hardly moves them.
+    """
     surface, seen = refinement.surface, refinement.seen
     covariance = refinement.fit.covariance[:5, :5]
+    known = given_tilt(refinement.fit.covariance, refinement.rows)[:5, :5]
     values = refinement.fit.values[:5]
-    rings = _errors(surface, values, covariance, seen.places[:, refinement.fit.weight > 0])
+    rings = _errors(surface, values, known, seen.places[:, refinement.fit.weight > 0])
     rows, columns = (np.linspace(0, n - 1, _GRID) for n in surface.shape)
     grid = np.meshgrid(rows, columns, indexing="ij")
     every = _errors(surface, values, covariance, surface.at(*(one.ravel() for one in grid)))
@@ -149,7 +153,8 @@ def _errors(
 def _distortion(refinement: Refinement) -> Distortion:
     fit = refinement.fit
     _, rows = constraint_rows(refinement.constraints, fit.values, refinement.first_wavelength)
-    known = rows.T @ rows + sum((np.outer(by, by) for by, _ in refinement.rows), np.zeros((6, 6)))
+    held = [np.outer(by, by) for by, _ in loosened(refinement.rows)]
+    known = rows.T @ rows + sum(held, np.zeros((6, 6)))
     if refinement.free == 5:
         known[5, 5] += 1e18
     return distortion(

@@ -58,11 +58,34 @@ def distortion(
         normal equations.
     """
     names, terms = _module_terms(surface, mask, seen, information > 0)
-    modules = bool(names)
-    if not modules:
+    values, covariance, left = _fitted(terms, residual, jacobian, information, known)
+    smooth_px, smooth_sigmas = error_in_common(seen, left, information, surface.size)
+    if names:
+        values, covariance = _relative(values, covariance)
+    else:
         names, terms = _smooth_terms(seen)
-    columns = np.concatenate([terms, jacobian], axis=1)
-    count = len(names)
+        values, covariance, left = _fitted(terms, residual, jacobian, information, known)
+    sigmas = np.sqrt(np.diag(covariance))
+    told = [k for k in range(len(names)) if sigmas[k] < _TOLD]
+    return Distortion(
+        names=tuple(names[k] for k in told),
+        values_px=tuple(float(values[k]) for k in told),
+        sigmas_px=tuple(float(sigmas[k]) for k in told),
+        residual_px=float(np.sqrt(np.average(left**2, weights=information))),
+        smooth_px=smooth_px,
+        smooth_sigmas=smooth_sigmas,
+    )
+
+
+def _fitted(
+    terms: FloatArray,
+    residual: FloatArray,
+    jacobian: FloatArray,
+    information: FloatArray,
+    known: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Terms, together with the geometry; their covariance, and the residuals that are left."""
+    columns, count = np.concatenate([terms, jacobian], axis=1), terms.shape[1]
     matrix = columns.T @ (information[:, np.newaxis] * columns)
     matrix[:count, :count] += np.eye(count) / _PRIOR**2
     matrix[count:, count:] += known
@@ -70,21 +93,7 @@ def distortion(
     inverse = np.linalg.pinv(matrix / np.outer(size, size), rcond=1e-14, hermitian=True)
     inverse /= np.outer(size, size)
     values = -inverse @ (columns.T @ (information * residual))
-    left = residual + columns @ values
-    values, covariance = values[:count], inverse[:count, :count]
-    if modules:
-        values, covariance = _relative(values, covariance)
-    sigmas = np.sqrt(np.diag(covariance))
-    told = [k for k in range(count) if sigmas[k] < _TOLD]
-    smooth = error_in_common(seen, left if modules else residual, information, surface.size)
-    return Distortion(
-        names=tuple(names[k] for k in told),
-        values_px=tuple(float(values[k]) for k in told),
-        sigmas_px=tuple(float(sigmas[k]) for k in told),
-        residual_px=float(np.sqrt(np.average(left**2, weights=information))),
-        smooth_px=smooth[0],
-        smooth_sigmas=smooth[1],
-    )
+    return values[:count], inverse[:count, :count], residual + columns @ values
 
 
 def _relative(values: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -192,9 +192,9 @@ def _fixed(constraints: Mapping[str, Constraint], rows: list[Row]) -> dict[str, 
     }
     if len(rows) == 2:
         fixed["tilt"] = (
-            "The rings do not tell the tilt: 1 degree moves them by less than 3 % of their width. "
-            "It was held at 0. Centre and distance are those for that tilt; their errors, and those "
-            "of the tilt, allow for 1 degree."
+            "The rings do not tell the tilt: 1 degree hardly moves them. It was held at 0. Centre "
+            "and distance are those for that tilt; their errors, and those of the tilt, allow for 1 "
+            "degree."
         )
     elif rows:
         fixed["tilt"] = (

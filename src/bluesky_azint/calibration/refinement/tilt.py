@@ -19,9 +19,9 @@ from bluesky_azint.calibration.refinement.observations import Observations
 from bluesky_azint.calibration.surface import FloatArray
 
 _TILT = np.deg2rad(1.0)
-_TOLD = 0.03  # of the width: a ring that moves less does not tell the tilt
+_TOLD = 0.03  # of the width: a ring that moves less does not tell the tilt, or less than the floor
 _TOLD_PLAINLY, _TOLD_PIXELS = 5.0, 0.03  # times the floor, and pixels: one that moves so far does
-_TILT_ERROR = np.deg2rad(0.1)  # as long as the tilt is known so well
+_TILT_ERROR = np.deg2rad(0.3)  # as long as the tilt is known so well
 _NEEDS = 1.5  # times the residual: a tilt that makes so much of a difference is there
 _SHARP = 1e-9
 _SAME_TILT = {"tilt1", "rot2"}, {"tilt2", "rot1"}
@@ -47,10 +47,26 @@ def adjust_with_tilt(
     error_held = np.average(held.residual**2, weights=fit.information)
     if error_held > _NEEDS**2 * error:
         return fit, []
-    loose = adjust(
-        seen, two_theta, wavelength, constraints, rows=loosened(rows), use=use, start=held.values
-    )
-    return replace(held, covariance=loose.covariance), rows
+    return replace(held, covariance=held.covariance + _by_tilt(fit, rows)), rows
+
+
+def _by_tilt(fit: Fit, rows: list[Row]) -> FloatArray:
+    """The covariance of what goes with a degree of the tilts that are held."""
+    directions = _SHARP * np.stack([by for by, _ in rows], axis=1)
+    along = fit.covariance @ directions
+    change = _TILT * along @ np.linalg.pinv(directions.T @ along)
+    covariance: FloatArray = change @ change.T
+    return covariance
+
+
+def given_tilt(covariance: FloatArray, rows: list[Row]) -> FloatArray:
+    """The covariance if the tilts that are held are right."""
+    if not rows:
+        return covariance
+    directions = _SHARP * np.stack([by for by, _ in rows], axis=1)
+    along = covariance @ directions
+    left: FloatArray = covariance - along @ np.linalg.pinv(directions.T @ along) @ along.T
+    return left
 
 
 def loosened(rows: list[Row]) -> list[Row]:
@@ -68,8 +84,8 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
     """Rows that hold those directions of the tilt at 0 that the rings do not tell.
 
     What the centre and the distance can take up of a tilt does not count. A tilt is told if a
-    degree moves the rings by a good part of their width, or at least by far more than they are out
-    of place for other reasons.
+    degree moves the rings by a good part of their width, and by more than they are out of place for
+    other reasons; or by far more than that.
     """
     root = np.sqrt(fit.information)[:, np.newaxis]
     unknown = [3 + axis for axis in axes]
@@ -84,7 +100,7 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
     for moved, direction in zip(np.sqrt(np.maximum(strength, 0.0)), directions.T, strict=True):
         error = np.sqrt(direction @ fit.covariance[np.ix_(unknown, unknown)] @ direction)
         precise = error < _TILT_ERROR and moved > max(_TOLD_PLAINLY * fit.floor, _TOLD_PIXELS)
-        if moved < _TOLD * width and not precise:
+        if moved < max(_TOLD * width, fit.floor) and not precise:
             by = np.zeros(6)
             by[unknown] = direction / _SHARP
             rows.append((by, 0.0))
