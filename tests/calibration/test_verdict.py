@@ -153,7 +153,7 @@ def test_most_rings_must_agree() -> None:
     rings = good()[0].rings
 
     def disagreeing(ring: RingFit) -> RingFit:
-        return replace(ring, used=False, mean_px=0.5, sigma_px=0.01)
+        return replace(ring, used=False, mean_px=0.5, sigma_px=0.01, sectors=20)
 
     told = with_refinement(rings=(*rings[:3], *map(disagreeing, rings)))
     assert told.verdict == "refused"
