@@ -12,7 +12,7 @@ import bluesky_azint as ba
 from bluesky_azint.calibrants import calibrant
 from bluesky_azint.calibration.preparation import (
     as_frame,
-    bad_pixels,
+    counts_of,
     detector_of,
     lines_to_find,
     wavelength_of,
@@ -120,7 +120,7 @@ def test_impossible_wavelengths_are_refused(
 def test_values_that_are_no_counts(dtype: str, value: float) -> None:
     image = frame(dtype)
     image[3, 4] = value
-    bad = bad_pixels(image, DETECTOR, None)
+    _, bad = counts_of(image, DETECTOR, None)
     assert bad.dtype == bool
     np.testing.assert_array_equal(np.argwhere(bad), [[3, 4]])
 
@@ -132,7 +132,7 @@ def test_values_that_are_no_counts(dtype: str, value: float) -> None:
 def test_counts_are_counts(dtype: str, value: float) -> None:
     image = frame(dtype)
     image[3, 4] = value
-    assert not bad_pixels(image, DETECTOR, None).any()
+    assert not counts_of(image, DETECTOR, None)[1].any()
 
 
 def test_masks_are_joined() -> None:
@@ -143,8 +143,8 @@ def test_masks_are_joined() -> None:
     known = replace(DETECTOR, mask=own, dummy=10.0, delta_dummy=1.0)
     wanted = own | given
     wanted[-1, -1] = wanted[5, 5] = True
-    np.testing.assert_array_equal(bad_pixels(image, known, given), wanted)
-    np.testing.assert_array_equal(bad_pixels(image, known, given.astype(int).tolist()), wanted)
+    np.testing.assert_array_equal(counts_of(image, known, given)[1], wanted)
+    np.testing.assert_array_equal(counts_of(image, known, given.astype(int).tolist())[1], wanted)
     assert not own[5].any()  # what was given is as it was
     assert given.sum() == 20
 
@@ -152,13 +152,13 @@ def test_masks_are_joined() -> None:
 def test_a_dummy_without_tolerance_is_that_value_alone() -> None:
     image = frame()
     image[1, 1], image[2, 2] = 0, 1
-    bad = bad_pixels(image, replace(DETECTOR, dummy=0.0), None)
+    _, bad = counts_of(image, replace(DETECTOR, dummy=0.0), None)
     np.testing.assert_array_equal(np.argwhere(bad), [[1, 1]])
 
 
 def test_masks_of_another_shape_are_refused() -> None:
     with pytest.raises(FrameError, match=r"mask has the shape \(30, 20\), the image \(20, 30\)"):
-        bad_pixels(frame(), DETECTOR, np.zeros((30, 20), dtype=bool))
+        counts_of(frame(), DETECTOR, np.zeros((30, 20), dtype=bool))
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_an_image_of_which_nothing_is_left_is_refused(
     image: NDArray[np.generic], mask: NDArray[np.bool_] | None
 ) -> None:
     with pytest.raises(FrameError, match=r"Only 0.0% of the pixels.*True = masked"):
-        bad_pixels(image, DETECTOR, mask)
+        counts_of(image, DETECTOR, mask)
 
 
 def test_a_mask_the_wrong_way_round_is_told() -> None:
     good = np.ones((20, 30), dtype=bool)
     good[3, 4] = False
     with pytest.raises(FrameError, match=r"Only 0.2% of the pixels.*True = masked"):
-        bad_pixels(frame(), DETECTOR, good)
+        counts_of(frame(), DETECTOR, good)
 
 
 def test_rings_there_are_at_a_wavelength() -> None:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from bluesky_azint.calibrants import Calibrant, ring_two_theta
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.constraints import Constraint, check_constraints
+from bluesky_azint.calibration.counting import photons
 from bluesky_azint.calibration.indexing.candidates import Candidate, distinct, settle
 from bluesky_azint.calibration.indexing.index import index
 from bluesky_azint.calibration.indexing.matching import Reference
@@ -26,7 +27,7 @@ from bluesky_azint.calibration.indexing.starts import likely_centres
 from bluesky_azint.calibration.indexing.terrain import Terrain
 from bluesky_azint.calibration.preparation import (
     as_frame,
-    bad_pixels,
+    counts_of,
     detector_of,
     lasting_mask,
     lines_to_find,
@@ -110,9 +111,9 @@ def calibrate(
     metres = wavelength_of(wavelength, energy_kev)
     limits = distance_limits(distance, geometry)
     check_constraints(constraints or {})
-    bad = bad_pixels(frame, known, mask)
+    counts, bad = counts_of(frame, known, mask)
     rings = lines_to_find(_calibrant(calibrant), metres)
-    job = Job(frame, bad, Surface(known), rings, metres, limits, geometry, dict(constraints or {}))
+    job = Job(counts, bad, Surface(known), rings, metres, limits, geometry, dict(constraints or {}))
     return replace(_calibration(job, tell), seconds=time.perf_counter() - started)
 
 
@@ -212,11 +213,12 @@ def _candidates(job: Job, tell: Progress) -> list[Candidate]:
     reference = _reference(job)
     terrain = Terrain.of(job.surface, ~job.mask)
     tell("Looking for rings", 0.02)
-    candidates = _indexed(job, detect(job.image, job.mask), reference, terrain, tell)
+    image = photons(job.image, ~job.mask)
+    candidates = _indexed(job, detect(image, job.mask), reference, terrain, tell)
     if candidates and _convincing(candidates[0]):
         return candidates
     tell("Looking for rings of grains", 0.3)
-    arcs = detect_grains(job.image, job.mask)
+    arcs = detect_grains(image, job.mask)
     return distinct(candidates + _indexed(job, arcs, reference, terrain, tell), terrain)
 
 

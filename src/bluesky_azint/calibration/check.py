@@ -24,7 +24,7 @@ from bluesky_azint.calibration.calibrate import calibrate
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
 from bluesky_azint.calibration.preparation import (
     as_frame,
-    bad_pixels,
+    counts_of,
     detector_of,
     lines_to_find,
 )
@@ -190,14 +190,15 @@ def check_geometry(
     frame = as_frame(image)
     geometry = replace(_usable(geometry), detector=detector_of(geometry.detector, frame))
     surface = Surface(geometry.detector)
+    counts, bad = counts_of(frame, geometry.detector, mask)
     check = GeometryCheck(
         verdict="refused",
         geometry=geometry,
         calibrant=lines_to_find(calibrant, geometry.wavelength or np.nan),
-        mask=bad_pixels(frame, geometry.detector, mask),
+        mask=bad,
         tolerance_px=tolerance_px,
     )
-    found = _refined(check, surface, frame, progress)
+    found = _refined(check, surface, counts, progress)
     if isinstance(found, str):
         calibration = calibrate(
             frame,

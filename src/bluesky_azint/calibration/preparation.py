@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.badpixels import propose_mask
 from bluesky_azint.calibrants import Calibrant
+from bluesky_azint.calibration.counting import lifted
 from bluesky_azint.detectors import Detector
 from bluesky_azint.detectors import detector as known_detector
 from bluesky_azint.errors import FrameError, RecipeError
@@ -86,15 +87,17 @@ def wavelength_of(wavelength: float | None, energy_kev: float | None) -> float:
     return metres
 
 
-def bad_pixels(frame: NDArray[Any], detector: Detector, mask: ArrayLike | None) -> Mask:
-    """Pixels without a count to trust: those masked, and those whose value is none.
+def counts_of(
+    frame: NDArray[Any], detector: Detector, mask: ArrayLike | None
+) -> tuple[NDArray[Any], Mask]:
+    """The counts, not negative, and the pixels without one: those masked, and those marked so.
 
     Raises
     ------
     FrameError
         If the mask has another shape, or nothing is left.
     """
-    bad = ~np.isfinite(frame) | (frame < 0) | (frame >= _LARGEST)
+    bad = ~np.isfinite(frame) | (frame >= _LARGEST)
     if frame.dtype.kind == "u":
         bad |= frame == np.iinfo(frame.dtype).max
     if detector.mask is not None:
@@ -108,13 +111,14 @@ def bad_pixels(frame: NDArray[Any], detector: Detector, mask: ArrayLike | None) 
                 f"The mask has the shape {given.shape}, the image {frame.shape}; they must be equal."
             )
         bad |= given
+    frame, bad = lifted(frame, bad)
     usable = 1.0 - bad.mean()
     if usable < _LEAST_USABLE:
         raise FrameError(
             f"Only {usable:.1%} of the pixels can be used; look at the mask (True = masked), and at "
             "the image."
         )
-    return np.asarray(bad)
+    return frame, bad
 
 
 def lasting_mask(frame: NDArray[Any], detector: Detector, bad: Mask) -> tuple[Mask, dict[str, int]]:
