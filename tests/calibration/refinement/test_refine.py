@@ -17,6 +17,7 @@ import bluesky_azint as ba
 from bluesky_azint.calibrants import Calibrant, calibrant
 from bluesky_azint.calibration.cone import Cone, to_poni
 from bluesky_azint.calibration.constraints import Bounds, Fixed, Prior
+from bluesky_azint.calibration.refinement.diagnostics import diagnose
 from bluesky_azint.calibration.refinement.refine import refine
 from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.refinement.tilt import given_tilt
@@ -253,6 +254,10 @@ def test_behenate_on_a_ccd(shared_data: Path) -> None:
     published = Cone.of(geometry)
     assert found.cone.distance == pytest.approx(published.distance, rel=3e-3)
     assert abs(found.cone.centre1 - published.centre1) < 0.5 * 158e-6
+    assert all(3 < ring.fwhm_px < 9 for ring in found.rings)
+    test = diagnose(found).wavelength_test
+    assert not test.testable
+    assert abs(test.relative) < 0.1
 
 
 def _published(folder: Path, shape: tuple[int, ...]) -> ba.Geometry:
