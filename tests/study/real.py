@@ -92,8 +92,15 @@ def calibrated(case: Case, data: Path = DATA) -> Found:
 
 def markdown(found: list[Found]) -> str:
     """A row for each frame."""
-    head = ["frame", "verdict", "residual, px", "held out, px", "refit by others, px"]
-    head += ["sigma of the centre, px", "its jackknife", "centre, px", "distance", "seconds"]
+    head = ["frame", "verdict", "residual, px", "held out, px", "in 72 sectors, px"]
+    head += [
+        "refit by others, px",
+        "sigma of the centre, px",
+        "its jackknife",
+        "centre, px",
+        "distance",
+        "seconds",
+    ]
     return table(head, [_row(one) for one in found], left=2)
 
 
@@ -104,12 +111,25 @@ def _row(one: Found) -> list[str]:
         calibration.verdict,
         f"{calibration.residual_px:.3f}",
         f"{calibration.held_out_px:.3f}",
+        f"{in_72_sectors(calibration):.3f}",
         "" if refit is None else f"{refit:.3f}",
         *(_centre_error(calibration, of) for of in ("beam_covariance", "beam_jackknife")),
         "" if one.off is None else f"{one.off.centre_px:.2f}",
         "" if one.off is None else f"{one.off.distance:+.1e}",
         f"{one.seconds:.1f}",
     ]
+
+
+def in_72_sectors(calibration: Calibration) -> float:
+    """Root mean square of what each ring is off in 72 sectors, as refits by others are told, in pixels."""
+    sectors = calibration.sectors
+    if sectors is None:
+        return np.nan
+    sector = np.floor((sectors.chi + np.pi) * (72 / (2 * np.pi))).astype(np.intp)
+    _, group = np.unique(sectors.ring * 72 + sector, return_inverse=True)
+    weight = 1.0 / (sectors.sigma_px**2 + calibration.floor_px**2)
+    means = np.bincount(group, weight * sectors.residual_px) / np.bincount(group, weight)
+    return float(np.sqrt(np.mean(means**2)))
 
 
 def _centre_error(calibration: Calibration, of: str) -> str:
