@@ -49,7 +49,8 @@ def test_steps_are_mirrored_as_the_detector_is() -> None:
 
 def test_regular_detectors_go_on_outside() -> None:
     places = Surface(REGULAR).at([-0.5, -10.5, 99.5], [-0.5, 60.0, 4.0])
-    np.testing.assert_allclose(places, [[0, -1e-3, 1e-2], [0, 0.0121, 0.0009], [0, 0, 0]])
+    wanted = np.array([[0.0, -1e-3, 1e-2], [0.0, 0.0121, 0.0009], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(places, wanted)
 
 
 def test_sizes() -> None:

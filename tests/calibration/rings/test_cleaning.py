@@ -66,6 +66,14 @@ def test_pixels_far_off_all_their_neighbours_are_filled() -> None:
     assert frame.valid.all()  # single pixels leave no gap
 
 
+def test_pairs_of_outliers_are_filled_too() -> None:
+    image = RNG.poisson(50.0, (100, 100))
+    for row in range(10, 90, 10):
+        image[row, row : row + 2] = 20_000
+    values = clean(image, nothing(image), 1).values
+    assert np.abs(values - 2 * np.sqrt(50.4)).max() < 5.5
+
+
 def test_what_is_wide_is_no_outlier() -> None:
     image = RNG.poisson(20.0, (200, 200))
     image[:, 100] = RNG.poisson(5000.0, 200)  # a ring one pixel wide
