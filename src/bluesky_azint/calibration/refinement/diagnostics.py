@@ -121,7 +121,8 @@ def _wavelength_test(refinement: Refinement) -> WavelengthTest:
         start=refinement.fit.values,
     )
     sigma = float(np.sqrt(fit.covariance[5, 5]))
-    return WavelengthTest(relative=float(fit.values[5]), sigma=sigma, testable=sigma < _TESTABLE)
+    relative = float(np.clip(fit.values[5], -_DOUBT, _DOUBT))
+    return WavelengthTest(relative=relative, sigma=sigma, testable=sigma < _TESTABLE)
 
 
 def _predicted_errors(refinement: Refinement) -> tuple[float, float]:
