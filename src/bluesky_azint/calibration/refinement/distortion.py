@@ -10,12 +10,14 @@ geometry and with a prior of 1 pixel. They are reported and never applied: one i
 them from a wrong wavelength or a bad calibrant.
 
 Modules that are out of place by a fraction of a pixel are usual. What is smooth beyond their shifts
-is not: see `bluesky_azint.calibration.refinement.neighbours`.
+is not: see `bluesky_azint.calibration.refinement.neighbours`. Nor are shifts that polynomials over
+all of the detector explain better than the modules do.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.polynomial.legendre import legvander2d
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
@@ -24,6 +26,7 @@ from bluesky_azint.calibration.refinement.observations import Observations
 from bluesky_azint.calibration.result import Distortion
 from bluesky_azint.calibration.surface import FloatArray, Surface
 
+_DEGREE = 4  # of polynomials
 _FEWEST = 12  # sectors that tell of a module
 _PRIOR = 1.0  # pixels
 _TOLD = 0.5  # pixels: a term known no better than that is not told
@@ -57,14 +60,22 @@ def distortion(
         What is known of the parameters of the geometry beforehand: the matrix that adds to the
         normal equations.
     """
+
+    def fitted(terms: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        return _fitted(terms, residual, jacobian, information, known)
+
     names, terms = _module_terms(surface, mask, seen, information > 0)
-    values, covariance, left = _fitted(terms, residual, jacobian, information, known)
-    smooth_px, smooth_sigmas = error_in_common(seen, left, information, surface.size)
+    *_, unexplained = fitted(np.empty((len(seen), 0)))
     if names:
+        values, covariance, left = fitted(terms)
         values, covariance = _relative(values, covariance)
+        *_, beyond = fitted(_polynomials(surface, seen))
+        if information @ left**2 < information @ beyond**2:
+            unexplained = left
     else:
         names, terms = _smooth_terms(seen)
-        values, covariance, left = _fitted(terms, residual, jacobian, information, known)
+        values, covariance, left = fitted(terms)
+    smooth_px, smooth_sigmas = error_in_common(seen, unexplained, information, surface.size)
     sigmas = np.sqrt(np.diag(covariance))
     told = [k for k in range(len(names)) if sigmas[k] < _TOLD]
     return Distortion(
@@ -119,11 +130,28 @@ def _module_terms(
     told = told[(told > 0) & large[told]]
     if len(told) < 2:
         return none
-    outwards = -seen.jacobian[:, :2] / np.linalg.norm(seen.jacobian[:, :2], axis=1, keepdims=True)
-    steps = outwards * np.sign(surface.pixel_steps)
+    steps = _outwards(seen)[:, :, 0].T * np.sign(surface.pixel_steps)
     names = [f"module {one} {way}" for one in told for way in ("down", "right")]
     terms = [steps[:, axis] * (of == one) for one in told for axis in (0, 1)]
     return names, np.stack(terms, axis=1)
+
+
+def _polynomials(surface: Surface, seen: Observations) -> FloatArray:
+    """How far outwards each sector goes with displacements that are polynomials of the place."""
+    rows, columns = surface.shape
+    down, right = 2.0 * seen.row / rows - 1.0, 2.0 * seen.column / columns - 1.0
+    values = legvander2d(down, right, [_DEGREE, _DEGREE])
+    powers = np.add.outer(np.arange(_DEGREE + 1), np.arange(_DEGREE + 1)).ravel()
+    values = values[:, (powers > 0) & (powers <= _DEGREE)]
+    terms: FloatArray = np.concatenate([values * along for along in _outwards(seen)], axis=1)
+    return terms
+
+
+def _outwards(seen: Observations) -> FloatArray:
+    """How far outwards each sector goes with steps of a pixel along both axes, ``(2, n, 1)``."""
+    outwards = -seen.jacobian[:, :2] / np.linalg.norm(seen.jacobian[:, :2], axis=1, keepdims=True)
+    along: FloatArray = outwards.T[:, :, np.newaxis]
+    return along
 
 
 def _smooth_terms(seen: Observations) -> tuple[list[str], FloatArray]:
