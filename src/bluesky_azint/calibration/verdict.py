@@ -30,7 +30,7 @@ _WAVELENGTH_SIGMAS, _WAVELENGTH = 4.0, 1.5e-3
 _JACKKNIFE_SIGMAS, _JACKKNIFE = 5.0, 0.1  # of the centre: standard errors, and pixels
 _SMOOTH_SIGMAS, _SMOOTH = 3.0, 0.015  # of what sectors side by side are off in common, and pixels
 _ALIKE = 1.6  # times the width of the others: a ring that is wider is not measured well
-_WELL, _WELL_SECTORS = 4.0, 8  # standard errors, and sectors, of a ring that is
+_WELL, _WELL_SECTORS = 5.0, 8  # standard errors, and sectors, of a ring that is
 
 
 @dataclass(frozen=True)

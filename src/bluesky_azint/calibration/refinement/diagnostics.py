@@ -19,7 +19,7 @@ from bluesky_azint.errors import CalibrationError
 
 _PARTS = 4  # of the azimuth
 _DOUBT = 0.1  # relative: farther off a wavelength is not looked for
-_TESTABLE = 1e-2  # a wavelength that is known no better by its rings is not tested
+_TESTABLE = 5e-3  # a wavelength that is known no better by its rings is not tested
 _GRID = 33
 
 
