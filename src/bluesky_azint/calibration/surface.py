@@ -35,7 +35,7 @@ class Surface:
         self.shape = self.geometry.shape
 
     def at(self, row: ArrayLike, column: ArrayLike) -> FloatArray:
-        """Places of fractional indices, ``(3, n)``; they go on outside of the detector."""
+        """Places of fractional indices, ``(3, n)``; of a regular grid they go on outside of it."""
         i = np.asarray(row, dtype=np.float64)
         j = np.asarray(column, dtype=np.float64)
         if self.detector.pixels is not None:

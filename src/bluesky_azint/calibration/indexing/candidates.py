@@ -68,7 +68,7 @@ class Candidate:
 def settle(
     pieces: Pieces, parameters: FloatArray, reference: Reference, terrain: Terrain
 ) -> Candidate | None:
-    """Fit a stand to whole arcs on their nearest lines; None if fewer than three lines hold it."""
+    """Fit a stand to whole arcs on their nearest lines; None if fewer than two lines hold it."""
     for within in _WITHIN:
         line = _nearest_lines(pieces, parameters, reference, within)
         if len(np.unique(line[line >= 0])) < 2:

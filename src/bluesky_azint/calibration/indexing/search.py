@@ -29,7 +29,8 @@ FloatArray = NDArray[np.float64]
 NEAREST, FARTHEST = 0.15, 100.0  # distances that are tried
 STEP = 1.06  # from one to the next
 _STEEPEST = 1.5  # the distance along the beam over that along the normal
-_ANCHORS_APART = 12  # steps between the distances where everything is tried
+_ANCHORS_APART = 12  # steps between the distances where everything is tried, at most
+_LEAST_ANCHORS = 5
 _KEPT = 4  # of the stands at every anchor
 _FITTED = 64  # of what is tried, the best
 _THREADS = 2
@@ -68,33 +69,41 @@ def stands(
     few = pieces.every(3)
     curvature = centres_of_curvature(pieces)
 
-    def around(first: int) -> list[tuple[FloatArray, FloatArray]]:
-        group = distances[first : first + _ANCHORS_APART]
-        middle = group[len(group) // 2]
-        tried = np.insert(anywhere, 2, middle, axis=1)
+    # In a short range everything is tried more densely, and followed farther.
+    short = len(distances) < _LEAST_ANCHORS * _ANCHORS_APART
+    apart = max(1, len(distances) // _LEAST_ANCHORS) if short else _ANCHORS_APART
+    reach = _ANCHORS_APART if short else _ANCHORS_APART // 2
+
+    def around(anchor: int) -> list[tuple[FloatArray, FloatArray]]:
+        distance = distances[anchor]
+        outwards = distances[anchor + 1 : anchor + reach]
+        inwards = distances[max(anchor - reach, 0) : anchor][::-1]
+        tried = np.insert(anywhere, 2, distance, axis=1)
         tried = tried[np.argsort(unevenness(few, tried))[:_FITTED]]
-        aside = from_aside(curvature, middle)
-        return _path(pieces, tried, group, False) + _path(pieces, aside, group, True)
+        aside = from_aside(curvature, distance)
+        return [
+            *_path(pieces, tried, (outwards, inwards), False),
+            *_path(pieces, aside, (outwards, inwards), True),
+        ]
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        parts = pool.map(around, range(0, len(distances), _ANCHORS_APART))
+        parts = pool.map(around, range(apart // 2, len(distances), apart))
         found = [one for part in parts for one in part]
     return np.concatenate([one for one, _ in found]), np.concatenate([cost for _, cost in found])
 
 
 def _path(
-    pieces: Pieces, starts: FloatArray, distances: FloatArray, aside: bool
+    pieces: Pieces, starts: FloatArray, ways: tuple[FloatArray, FloatArray], aside: bool
 ) -> list[tuple[FloatArray, FloatArray]]:
-    """The best few stands of a kind, followed from the middle one of the distances to the others."""
+    """The best few stands of a kind, and what they become on both ways to other distances."""
     if not len(starts):
         return []
-    middle = len(distances) // 2
     starts, cost = make_even(pieces.every(2), starts, 9, aside)
     best, cost = make_even(pieces, starts[_distinct(starts, cost, _KEPT)], 6, aside)
     found = [(best, cost)]
-    for side in (distances[middle + 1 :], distances[:middle][::-1]):
+    for way in ways:
         moved = best
-        for distance in side:
+        for distance in way:
             moved = moved.copy()
             moved[:, 2] = distance
             moved, cost = make_even(pieces, moved, 2, aside)
