@@ -11,7 +11,7 @@ import numpy as np
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
-from bluesky_azint.calibration.distances import EnergyFit, fit_distances
+from bluesky_azint.calibration.joint.distances import EnergyFit, fit_distances
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.plans.arguments import (

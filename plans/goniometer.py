@@ -11,8 +11,8 @@ import bluesky.preprocessors as bpp
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
-from bluesky_azint.calibration.joint import GoniometerFit
-from bluesky_azint.calibration.positions import ARM, DISTANCE, fit_positions
+from bluesky_azint.calibration.joint.goniometers import GoniometerFit
+from bluesky_azint.calibration.joint.positions import ARM, DISTANCE, fit_positions
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.goniometer import Goniometer
