@@ -300,6 +300,7 @@ def _match(best: Candidate, candidates: list[Candidate]) -> Match:
         matched=best.matched,
         expected=best.expected,
         unexplained=best.unexplained,
+        foreign=best.foreign_rings,
     )
 
 

@@ -100,6 +100,8 @@ class Match:
         How many rings were found, and how many should be visible.
     unexplained
         Share of the weight of all peaks that belong to no ring, 0 to 1.
+    foreign
+        How many rings of something else are about as complete as those of the calibrant.
     """
 
     score: float
@@ -107,6 +109,7 @@ class Match:
     matched: int
     expected: int
     unexplained: float
+    foreign: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

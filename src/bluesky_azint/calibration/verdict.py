@@ -179,6 +179,11 @@ def _foreign(match: Match, refinement: Refinement) -> list[str]:
             f"{match.unexplained:.0%} of the rings found are none of the calibrant: something else "
             "was in the beam, or the calibrant is not pure."
         )
+    elif match.foreign:
+        reasons.append(
+            f"Rings of something else are as complete as those of the calibrant ({match.foreign} of "
+            "them): something else was in the beam, or the calibrant is not pure."
+        )
     if disagreeing := _disagreeing(refinement.rings):
         reasons.append(
             f"The rings {_names(disagreeing)} disagree with the others and were left out: another "

@@ -18,6 +18,9 @@ FloatArray = NDArray[np.float64]
 _WITHIN = (6.0, 4.0, 3.0, 2.0, 1.5, 1.2, 1.2)  # pixels: how near to its line an arc must be
 _SAME = 1.5  # pixels between rings of two candidates that are one
 _TILT_PRIOR = 0.5  # slope
+_AS_COMPLETE = 0.5  # times as much of its ring as of the calibrant's is found
+_SHORTEST = 40.0  # pixels
+_BEAM = 0.7  # of the angle of the first ring
 _FINE = 0.6  # pixels: how well places of arcs are known
 
 
@@ -31,11 +34,14 @@ class Candidate:
         As in `bluesky_azint.calibration.cone`, in the lengths of the pieces.
     explanation, peaks
         How lines and peaks go together.
+    arc_length
+        Pixels of each peak's ring that lie on the detector.
     """
 
     parameters: FloatArray
     explanation: Explanation
     peaks: Peaks
+    arc_length: FloatArray
 
     @property
     def score(self) -> float:
@@ -60,6 +66,19 @@ class Candidate:
         weight = self.peaks.weight
         return float(weight[self.explanation.foreign[0]].sum() / max(weight.sum(), 1e-12))
 
+    @property
+    def foreign_rings(self) -> int:
+        """How many rings that nobody knows are about as complete as those of the calibrant."""
+        complete = self.peaks.weight / np.maximum(self.arc_length, _SHORTEST)
+        known = self.explanation.line[0] >= 0
+        if not known.any():
+            return 0
+        least = _AS_COMPLETE * float(np.median(complete[known]))
+        # Around the beam there are stops and glow.
+        two_theta = self.peaks.two_theta[0]
+        outside = two_theta > _BEAM * two_theta[known].min()
+        return int(np.count_nonzero(self.explanation.foreign[0] & outside & (complete > least)))
+
     def cone(self, size: float) -> Cone:
         """The stand in metres; ``size`` is what the lengths of the pieces count in."""
         return Cone(*map(float, self.parameters * [size, size, size, 1.0, 1.0]))
@@ -77,7 +96,8 @@ def settle(
     stands = parameters[np.newaxis]
     peaks = find_peaks(pieces, parameters, stands)
     lengths = terrain.arc_lengths(stands, reference.two_theta)
-    return Candidate(parameters, explain(reference, peaks, lengths, _FINE), peaks)
+    arc_length = terrain.arc_lengths(stands, peaks.two_theta[0])[0]
+    return Candidate(parameters, explain(reference, peaks, lengths, _FINE), peaks, arc_length)
 
 
 def distinct(candidates: list[Candidate], terrain: Terrain) -> list[Candidate]:
