@@ -51,6 +51,10 @@ Progress = Callable[[str, float], None]
 _STATED = 0.25  # relative error of a distance that is stated
 _CONVINCING, _CONVINCING_LINES, _CONVINCING_FOREIGN = 12.0, 4, 0.4
 _REFINED = 3  # candidates, at most
+_NOTHING = (
+    "No rings were found that a geometry could explain: look whether the calibrant is in the beam, at "
+    "the exposure, the mask, the calibrant and the wavelength."
+)
 _NOT_WORSE = 6.0  # of a score: candidates that may be the right ones, too
 
 
@@ -187,39 +191,40 @@ def _calibration(job: Job, tell: Progress) -> Calibration:
         wavelength=job.wavelength,
         mask=job.mask,
     )
-    candidates = _candidates(job, tell)
-    if not candidates:
-        return replace(
-            refused,
-            reasons=(
-                (
-                    "No rings were found that a geometry could explain: look whether the calibrant is in "
-                    "the beam, at the exposure, the mask, the calibrant and the wavelength."
-                ),
-            ),
-        )
-    best, refinement, trouble = _refined(job, candidates, tell)
+    candidates, best, refinement, trouble = _found(job, tell)
+    if best is None:
+        return replace(refused, reasons=(trouble,))
     match = _match(best, candidates)
-    refused = replace(refused, match=match)
     if refinement is None:
         candidate = best.cone(job.surface.size).geometry(job.surface, job.wavelength)
-        return replace(refused, candidate=candidate, reasons=(trouble,))
+        return replace(refused, match=match, candidate=candidate, reasons=(trouble,))
     tell("Examining the geometry", 0.95)
     return _judged(job, match, refinement)
 
 
-def _candidates(job: Job, tell: Progress) -> list[Candidate]:
-    """Stands with numbers to their rings, the best first."""
+def _found(
+    job: Job, tell: Progress
+) -> tuple[list[Candidate], Candidate | None, Refinement | None, str]:
+    """Stands with numbers to their rings, the one that holds on the pixels, or why none does.
+
+    Rings of single grains are looked for where continuous ones do not convince.
+    """
     reference = _reference(job)
     terrain = Terrain.of(job.surface, ~job.mask)
-    tell("Looking for rings", 0.02)
     image = photons(job.image, ~job.mask)
+    tell("Looking for rings", 0.02)
     candidates = _indexed(job, detect(image, job.mask), reference, terrain, tell)
     if candidates and _convincing(candidates[0]):
-        return candidates
+        best, refinement, trouble = _refined(job, candidates, tell)
+        if refinement is not None:
+            return candidates, best, refinement, trouble
     tell("Looking for rings of grains", 0.3)
     arcs = detect_grains(image, job.mask)
-    return distinct(candidates + _indexed(job, arcs, reference, terrain, tell), terrain)
+    more = _indexed(job, arcs, reference, terrain, tell)
+    candidates = distinct([*candidates, *more], terrain)
+    if not candidates:
+        return [], None, None, _NOTHING
+    return candidates, *_refined(job, candidates, tell)
 
 
 def _reference(job: Job) -> Reference:

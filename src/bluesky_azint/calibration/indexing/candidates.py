@@ -93,6 +93,8 @@ def settle(
         if len(np.unique(line[line >= 0])) < 2:
             return None
         parameters = _fit(pieces, parameters, reference, line, within)
+        if not np.isfinite(parameters).all():
+            return None
     stands = parameters[np.newaxis]
     peaks = find_peaks(pieces, parameters, stands)
     lengths = terrain.arc_lengths(stands, reference.two_theta)
@@ -128,7 +130,7 @@ def _fit(
     line: NDArray[np.intp],
     within: float,
 ) -> FloatArray:
-    """Move a stand so that arcs lie on their reference."""
+    """Move a stand so that arcs lie on their lines; NaN if it cannot be."""
     of_point = line[pieces.arc]
     on_line = of_point >= 0
     places, target = pieces.places[:, on_line], reference.two_theta[of_point[on_line]]
@@ -146,6 +148,8 @@ def _fit(
         normal[[3, 4], [3, 4]] += prior
         gradient[3:] += prior * (parameters[3:] - tilt)
         normal[range(5), range(5)] *= 1 + 1e-6
+        if not np.isfinite(normal).all():
+            return np.full(5, np.nan)  # the beam runs through a point of an arc
         step = np.linalg.lstsq(normal, gradient, rcond=1e-14)[0]
         longest = [0.3, 0.3, 0.1, 0.2, 0.2] * np.maximum(np.abs(parameters), 1.0)
         longest[2] = 0.1
