@@ -12,6 +12,9 @@ from ophyd.sim import SynAxis, SynSignal
 
 import bluesky_azint as ba
 from bluesky_azint.callbacks import EmbeddedTiled
+from bluesky_azint.devices import ClassicSimulatedDetector
+from bluesky_azint.devices.powder import debye_scherrer
+from bluesky_azint.store import DirectoryStore
 
 README = Path(__file__).parents[2] / "README.md"
 GEOMETRY = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, shape=(50, 60)), dist=0.1, wavelength=1e-10)
@@ -31,7 +34,7 @@ def test_the_pieces_of_the_readme_work_one_after_the_other(
 ) -> None:
     frame = np.random.default_rng(0).poisson(100.0, (50, 60)).astype(np.uint16)
     names: dict[str, Any] = {"frame": frame, "RE": run_engine, "tiled_client": tiled.client}
-    a_frame, a_beamline, the_patterns = snippets
+    a_frame, a_beamline, the_patterns, *_ = snippets
     exec(a_frame, names)
     exec(a_beamline, names)
     det = SynSignal(name="det", func=lambda: frame)
@@ -43,3 +46,32 @@ def test_the_pieces_of_the_readme_work_one_after_the_other(
     pattern = names["run"].pattern(3)
     np.testing.assert_allclose(pattern.intensity, names["result"].intensity, rtol=1e-6)
     np.testing.assert_allclose(pattern.sigma, names["result"].sigma, rtol=1e-6)
+
+
+def test_a_detector_is_calibrated_as_the_readme_says(
+    snippets: list[str], run_engine: RunEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bluesky_azint.report.report_images", lambda *_: {})  # they take seconds
+    truth = ba.Geometry(
+        detector=ba.detector("Pilatus100k"),
+        dist=0.1,
+        poni1=0.018,
+        poni2=0.04,
+        rot1=0.03,
+        rot2=-0.02,
+        wavelength=0.4e-10,
+    )
+    expected = debye_scherrer(truth, ba.calibrant("CeO2"))
+    image = np.random.default_rng(0).poisson(expected).astype(np.uint32)
+    det = ClassicSimulatedDetector(tmp_path / "frames", truth, name="det", pool=1)
+    store = DirectoryStore(tmp_path / "store")
+    names: dict[str, Any] = {"ba": ba, "image": image, "RE": run_engine, "det": det, "store": store}
+    *_, from_python, in_a_run_engine = snippets
+    for snippet in (from_python, in_a_run_engine):
+        exec(snippet.replace("Pilatus1M", "Pilatus100k"), names)
+
+    assert names["found"].verdict == "accepted"
+    assert names["check"].verdict == "good"
+    for geometry in (ba.Geometry.from_poni("new.poni"), store.records("det")[0].geometry):
+        assert geometry.dist == pytest.approx(truth.dist, abs=2e-5)
+        assert geometry.rot1 == pytest.approx(truth.rot1, abs=5e-4)
