@@ -14,6 +14,7 @@ from bluesky_azint.calibration.preparation import (
     as_frame,
     counts_of,
     detector_of,
+    lasting_mask,
     lines_to_find,
     wavelength_of,
 )
@@ -192,3 +193,22 @@ def test_rings_there_are_at_a_wavelength() -> None:
     assert len(few.two_theta(3e-10)) == len(few.rings)
     with pytest.raises(RecipeError, match="CeO2 has no ring at a wavelength of 7e-10 m"):
         lines_to_find(ceria, 7e-10)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float64"])
+def test_saturated_pixels_do_not_stay_masked(dtype: str) -> None:
+    rng = np.random.default_rng(2)
+    rows, columns = np.indices((200, 220))
+    ring = 4e4 * np.exp(-0.5 * ((np.hypot(rows - 90, columns - 100) - 60) / 2.0) ** 2)
+    image = rng.poisson(200 + ring).astype(np.float64)
+    saturated = image > 30000
+    gap = np.zeros(image.shape, dtype=bool)
+    gap[120:124] = True
+    image[saturated] = 65535 if dtype == "uint16" else np.nan
+    image[gap] = 0 if dtype == "uint16" else np.nan
+    known = ba.Detector(pixel1=1e-4, pixel2=1e-4, shape=image.shape, mask=gap)
+    mask, found = lasting_mask(image.astype(dtype), known, None)
+    assert saturated.sum() > 1000
+    assert not mask[saturated & ~gap].any()
+    assert mask[gap].all()
+    assert found["gap"] == gap.sum()

@@ -51,6 +51,7 @@ Progress = Callable[[str, float], None]
 _STATED = 0.25  # relative error of a distance that is stated
 _CONVINCING, _CONVINCING_LINES, _CONVINCING_FOREIGN = 12.0, 4, 0.4
 _REFINED = 3  # candidates, at most
+_SHADOWED = 0.005  # of the pixels: bad ones that are worth a second try without them
 _NOTHING = (
     "No rings were found that a geometry could explain: look whether the calibrant is in the beam, at "
     "the exposure, the mask, the calibrant and the wavelength."
@@ -117,8 +118,15 @@ def calibrate(
     check_constraints(constraints or {})
     counts, bad = counts_of(frame, known, mask)
     rings = lines_to_find(_calibrant(calibrant), metres)
+    lasting, found = lasting_mask(frame, known, None if mask is None else np.asarray(mask, bool))
     job = Job(counts, bad, Surface(known), rings, metres, limits, geometry, dict(constraints or {}))
-    return replace(_calibration(job, tell), seconds=time.perf_counter() - started)
+    calibration = _calibration(job, tell)
+    if calibration.verdict == "refused" and (lasting & ~bad).mean() > _SHADOWED:
+        # What the mask lacks may be what is in the way.
+        calibration = _calibration(replace(job, mask=bad | lasting), tell)
+    if calibration.verdict != "refused":
+        calibration = replace(calibration, mask=lasting, bad_pixels=found)
+    return replace(calibration, seconds=time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,7 +322,6 @@ def _judged(job: Job, match: Match, refinement: Refinement) -> Calibration:
     judgement = judge(match, refinement, diagnostics, job.distance)
     rot3 = job.geometry.rot3 if job.geometry is not None else 0.0
     geometry = refinement.cone.geometry(job.surface, refinement.wavelength, rot3)
-    mask, found = lasting_mask(job.image, job.surface.detector, job.mask)
     return Calibration(
         verdict=judgement.verdict,
         reasons=judgement.reasons,
@@ -323,8 +330,7 @@ def _judged(job: Job, match: Match, refinement: Refinement) -> Calibration:
         candidate=geometry,
         calibrant=job.calibrant,
         wavelength=refinement.wavelength,
-        mask=mask,
-        bad_pixels=found,
+        mask=job.mask,
         covariance=refinement.covariance,
         jackknife=diagnostics.jackknife,
         beam_covariance=refinement.beam_covariance,

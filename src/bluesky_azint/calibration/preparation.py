@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from bluesky_azint.badpixels import propose_mask
 from bluesky_azint.calibrants import Calibrant
@@ -22,6 +23,8 @@ PLANCK_TIMES_LIGHT = 1.239841984332e-09
 _LARGEST = 2.0**32 - 129  # from here on 32-bit detectors mean no counts, whatever holds them now
 _SHORTEST, _LONGEST = 1e-12, 1e-8  # wavelengths, metres
 _LEAST_USABLE = 0.02  # of the pixels
+_GAP = 500  # pixels
+_BRIGHT = 0.3  # of the brightest pixel: around saturated ones
 
 
 def as_frame(image: ArrayLike) -> NDArray[Any]:
@@ -121,17 +124,38 @@ def counts_of(
     return frame, bad
 
 
-def lasting_mask(frame: NDArray[Any], detector: Detector, bad: Mask) -> tuple[Mask, dict[str, int]]:
+def lasting_mask(
+    frame: NDArray[Any], detector: Detector, given: Mask | None
+) -> tuple[Mask, dict[str, int]]:
     """The pixels to leave out of all frames to come, and how many are bad of which kind.
 
-    To those known to be bad come those found dead, hot, at edges and in shadows; pixels that were
-    too bright for 8 or 16 bits are good again.
+    To the given ones and the gaps come those found dead, hot, at edges and in shadows. Pixels that
+    were too bright in this frame alone are good again.
     """
-    proposal = propose_mask(frame, detector, bad)
-    mask = proposal.mask
-    if frame.dtype.kind == "u" and frame.dtype.itemsize < 4:
-        mask = mask & (frame != np.iinfo(frame.dtype).max)
-    return mask, proposal.figures
+    proposal = propose_mask(frame, detector, given)
+    always = np.zeros(frame.shape, dtype=bool)
+    for known in (given, detector.mask):
+        always |= False if known is None else known
+    return always | (proposal.mask & ~_overflowed(frame, ~always)), proposal.figures
+
+
+def _overflowed(frame: NDArray[Any], among: Mask) -> Mask:
+    """Pixels that were too bright for 8 or 16 bits, or have no value in the midst of bright ones."""
+    if frame.dtype.kind in "iu":
+        return np.asarray((frame == np.iinfo(frame.dtype).max) & (frame.dtype.itemsize < 4))
+    lost, number = ndimage.label(~np.isfinite(frame) & among, np.ones((3, 3)))
+    if not number:
+        return np.zeros(frame.shape, dtype=bool)
+    values = np.where(np.isfinite(frame), frame, 0.0)
+    border = ndimage.grey_dilation(lost, size=(3, 3))
+    border[lost > 0] = 0
+    areas = np.arange(number + 1)
+    # A gap has bright pixels beside it somewhere, what is saturated all around.
+    somewhere, mostly = (of(values, border, areas) for of in (ndimage.maximum, ndimage.median))
+    around = np.where(np.bincount(lost.ravel()) < _GAP, somewhere, mostly)
+    bright = np.nan_to_num(around) > _BRIGHT * values.max()
+    bright[0] = False
+    return np.asarray(bright[lost])
 
 
 def lines_to_find(calibrant: Calibrant, wavelength: float) -> Calibrant:
