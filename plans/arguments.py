@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from bluesky.protocols import Readable
 
-from bluesky_azint.attenuation import KEV_METRES
+from bluesky_azint.calibrants import Calibrant
+from bluesky_azint.calibration import preparation
 from bluesky_azint.detectors import Detector
 from bluesky_azint.detectors import detector as known_detector
 from bluesky_azint.errors import RecipeError
+from bluesky_azint.io.calibrants import calibrant as any_calibrant
 from bluesky_azint.store import CalibrationRecord, CalibrationStore, open_store
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def model_of(
     ------
     RecipeError
         If nobody knows.
+    GeometryError
+        If there is no such model.
     """
     told = model if model is not None else getattr(detector, "model", None)
     if isinstance(told, Detector):
@@ -71,13 +75,34 @@ def wavelength_of(energy_kev: float | None, wavelength: float | None) -> float:
     Raises
     ------
     RecipeError
-        If neither is given, or both.
+        If neither is given, or both, or the value is impossible.
     """
-    if energy_kev is not None and wavelength is None:
-        return KEV_METRES / energy_kev
-    if wavelength is not None and energy_kev is None:
-        return wavelength
-    raise RecipeError(
-        "The energy of the photons (energy_kev=, in keV) or their wavelength (wavelength=, in "
-        "metres) must be given, one of them."
-    )
+    return preparation.wavelength_of(wavelength, energy_kev)
+
+
+def calibrant_of(name: str, wavelength: float) -> Calibrant:
+    """The calibrant of that name or file, which must have rings at that wavelength.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such calibrant, or it has no rings.
+    FormatError
+        If it is a file that cannot be read.
+    """
+    known = any_calibrant(name)
+    preparation.lines_to_find(known, wavelength)
+    return known
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """See whether the value of an option is one of those that its `Literal` lists.
+
+    Raises
+    ------
+    RecipeError
+        If it is not.
+    """
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise RecipeError(f"{name}={value!r} is none of {', '.join(map(repr, allowed))}.")

@@ -6,13 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import bluesky.preprocessors as bpp
+import numpy as np
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from bluesky_azint.calibration.check import GeometryCheck, Judgement, check_geometry
-from bluesky_azint.errors import StoreError
+from bluesky_azint.errors import RecipeError, StoreError
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.plans.arguments import StoreLike, opened_store, stored_calibration
+from bluesky_azint.plans.arguments import (
+    StoreLike,
+    calibrant_of,
+    check_choice,
+    opened_store,
+    stored_calibration,
+    wavelength_of,
+)
 from bluesky_azint.plans.background import Progress, in_thread
 from bluesky_azint.plans.exposing import Camera, Exposed, FrameCollector, Shutter
 from bluesky_azint.plans.reporting import Value, publish, reporting_run
@@ -110,13 +118,19 @@ def check_calibration(
 
     Raises
     ------
+    RecipeError, FormatError
+        Before anything moves, if something makes no sense.
     StoreError
         Before anything moves, if there is no calibration to check.
     CalibrationRefused
         If the verdict is not "good", and that is to be an error.
     """
+    check_choice("on_drift", on_drift, OnDrift)
+    if not 0 < tolerance_px < np.inf:
+        raise RecipeError(f"A tolerance of {tolerance_px} pixels is none; it must be positive.")
     record = None if poni else stored_calibration(opened_store(store), detector.name)
     geometry = Geometry.from_poni(poni) if poni else _geometry(record, detector.name)
+    substance = calibrant_of(calibrant, wavelength_of(None, geometry.wavelength))
     mask = None if record is None else record.mask
     collector = FrameCollector(detector.name, image, root_map)
     camera = Camera(
@@ -145,7 +159,7 @@ def check_calibration(
             return check_geometry(
                 exposed.image,
                 geometry,
-                calibrant,
+                substance,
                 mask=mask,
                 tolerance_px=tolerance_px,
                 progress=progress,

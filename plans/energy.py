@@ -17,6 +17,8 @@ from bluesky_azint.errors import RecipeError
 from bluesky_azint.plans.arguments import (
     ModelLike,
     StoreLike,
+    calibrant_of,
+    check_choice,
     model_of,
     opened_store,
     stored_calibration,
@@ -142,14 +144,21 @@ def calibrate_energy(
 
     Raises
     ------
-    RecipeError
-        Before anything moves, if something is missing or makes no sense.
+    RecipeError, GeometryError, FormatError
+        Before anything moves, if something is missing, unknown, or makes no sense.
     CalibrationRefused
         If it is refused, and that is to be an error.
     """
+    check_choice("on_refusal", on_refusal, OnRefusal)
     wanted = different(positions)
     stage = read_along(distance_motor)
     about = wavelength_of(energy_kev, wavelength)
+    substance = calibrant_of(calibrant, about)
+    if not 0 < abs(metres_per_unit) < np.inf:
+        raise RecipeError(
+            f"The unit of {stage.name} is {metres_per_unit} m; it must be a length, 0.001 for "
+            "millimetres."
+        )
     known = model_of(detector, model, stored_calibration(opened_store(store), detector.name))
     collector = FrameCollector(detector.name, image, root_map)
     camera = Camera(
@@ -183,7 +192,7 @@ def calibrate_energy(
         taken: list[Taken] = yield from camera.staged(images_at(camera, distance_motor, wanted))
 
         def work(progress: Progress) -> EnergyOutcome:
-            calibrations = calibrations_of(taken, known, calibrant, about, None, progress)
+            calibrations = calibrations_of(taken, known, substance, about, None, progress)
             lengths = [one.position * metres_per_unit for one in taken]
             motor = name_in_formulas(stage.name)
             return _outcome(run_uid, lengths, calibrations, motor, file)
@@ -222,7 +231,7 @@ def _outcome(
         energy_kev=fit.energy_kev,
         wavelength=fit.wavelength,
         relative_error=fit.relative_error,
-        file=written(fit.fit.goniometer, file),
+        file=written(None if fit.verdict == "refused" else fit.fit.goniometer, file),
         fit=fit,
         calibrations=tuple(calibrations),
     )
@@ -231,14 +240,15 @@ def _outcome(
 def _results(outcome: EnergyOutcome) -> dict[str, Value | None]:
     """What goes into the documents."""
     fit = outcome.fit
+    trusted = fit if outcome.verdict != "refused" else None
     return {
         "verdict": outcome.verdict,
         "reasons": " ".join(outcome.reasons),
         "notes": "" if fit is None else " ".join(fit.notes),
         "energy_kev": outcome.energy_kev,
         "wavelength": outcome.wavelength,
-        "wavelength_sigma": None if fit is None else fit.sigma,
-        "wavelength_jackknife": None if fit is None else fit.jackknife,
+        "wavelength_sigma": None if trusted is None else trusted.sigma,
+        "wavelength_jackknife": None if trusted is None else trusted.jackknife,
         "relative_error": outcome.relative_error,
         "stage": None if fit is None else fit.stage,
         "stage_sigma": None if fit is None else fit.stage_sigma,

@@ -11,6 +11,7 @@ import bluesky.preprocessors as bpp
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
+from bluesky_azint.calibration.calibrate import distance_limits
 from bluesky_azint.calibration.joint.goniometers import GoniometerFit
 from bluesky_azint.calibration.joint.positions import ARM, DISTANCE, fit_positions
 from bluesky_azint.calibration.result import Calibration, Verdict
@@ -20,6 +21,8 @@ from bluesky_azint.io.goniometer import goniometer_to_dict
 from bluesky_azint.plans.arguments import (
     ModelLike,
     StoreLike,
+    calibrant_of,
+    check_choice,
     model_of,
     opened_store,
     stored_calibration,
@@ -146,14 +149,18 @@ def calibrate_goniometer(
 
     Raises
     ------
-    RecipeError
-        Before anything moves, if something is missing or makes no sense.
+    RecipeError, GeometryError, FormatError
+        Before anything moves, if something is missing, unknown, or makes no sense.
     CalibrationRefused
         If it is refused, and that is to be an error.
     """
+    check_choice("motion", motion, Motion)
+    check_choice("on_refusal", on_refusal, OnRefusal)
     wanted = different(positions)
     stage = read_along(motor)
     length = wavelength_of(energy_kev, wavelength)
+    substance = calibrant_of(calibrant, length)
+    distance_limits(distance, None)
     known = model_of(detector, model, stored_calibration(opened_store(store), detector.name))
     collector = FrameCollector(detector.name, image, root_map)
     camera = Camera(
@@ -187,7 +194,7 @@ def calibrate_goniometer(
         taken: list[Taken] = yield from camera.staged(images_at(camera, motor, wanted))
 
         def work(progress: Progress) -> GoniometerOutcome:
-            calibrations = calibrations_of(taken, known, calibrant, length, distance, progress)
+            calibrations = calibrations_of(taken, known, substance, length, distance, progress)
             return _outcome(
                 run_uid, taken, calibrations, name_in_formulas(stage.name), motion, file
             )
@@ -248,8 +255,11 @@ def _results(outcome: GoniometerOutcome) -> dict[str, Value | None]:
         "detector_error_px": None if fit is None else fit.detector_error_px,
     }
     if fit is not None:
-        found |= {f"{name}_sigma": sigma for name, sigma in fit.sigmas.items()}
-        found |= {name: fit.candidate.parameters[name] for name in fit.names}
+        # Nobody must take up a motion that was refused.
+        known = {} if fit.goniometer is None else fit.goniometer.parameters
+        sigmas = {} if fit.goniometer is None else fit.sigmas
+        found |= {name: known.get(name) for name in fit.names}
+        found |= {f"{name}_sigma": sigmas.get(name) for name in fit.names}
     if outcome.goniometer is not None:
         found["goniometer"] = json.dumps(goniometer_to_dict(outcome.goniometer))
     return found

@@ -14,6 +14,7 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 import bluesky_azint as ba
+from bluesky_azint.calibrants import Calibrant
 from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.detectors import Detector
 from bluesky_azint.errors import RecipeError
@@ -57,7 +58,7 @@ def images_at(
 def calibrations_of(
     taken: Sequence[Taken],
     detector: Detector,
-    calibrant: str,
+    calibrant: Calibrant,
     wavelength: float,
     distance: float | None,
     progress: Progress,

@@ -221,7 +221,7 @@ class Oracle:
             progress("Looking", step * 0.02 / self.seconds)
             time.sleep(0.02)
         truth = self.truth or (self.station.beamline.truth if self.station else still(0.0))
-        known = calibrant(options["calibrant"])
+        known = options["calibrant"]
         mask = ~np.isfinite(np.asarray(image, dtype=np.float64))
         wavelength = options["wavelength"]
         common: dict[str, Any] = {"calibrant": known, "wavelength": wavelength, "mask": mask}

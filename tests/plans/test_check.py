@@ -16,7 +16,7 @@ from bluesky import RunEngine
 
 from bluesky_azint.calibrants import calibrant
 from bluesky_azint.calibration.result import Calibration
-from bluesky_azint.errors import CalibrationRefused, StoreError
+from bluesky_azint.errors import CalibrationRefused, RecipeError, StoreError
 from bluesky_azint.plans import CheckOutcome, check_calibration
 from bluesky_azint.store import CalibrationRecord, DirectoryStore
 from tests.plans.conftest import WAVELENGTH, Documents, Station, still
@@ -117,4 +117,25 @@ def test_there_must_be_something_to_check(
     station = make_station()
     with pytest.raises(StoreError, match="no accepted calibration of det"):
         checked(run_engine, station, store=DirectoryStore(tmp_path / "empty"))
+    assert station.shutter.moves == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"calibrant": "CeO3"}, "no calibrant 'CeO3'"),
+        ({"on_drift": "rasie"}, "is none of 'return', 'raise'"),
+        ({"tolerance_px": 0.0}, "must be positive"),
+    ],
+)
+def test_what_makes_no_sense_is_told_before_anything_moves(
+    run_engine: RunEngine,
+    make_station: Callable[..., Station],
+    store: DirectoryStore,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    station = make_station()
+    with pytest.raises(RecipeError, match=message):
+        checked(run_engine, station, store=store, **options)
     assert station.shutter.moves == []

@@ -185,3 +185,45 @@ def test_classic_motors_will_do(
     assert outcome.goniometer.positions == ("tth",)
     here = outcome.goniometer.geometry(tth=6.0)
     np.testing.assert_allclose(here.two_theta(), on_arm(6.0).two_theta(), atol=1e-4)
+
+
+@pytest.mark.parametrize("plan", [calibrate_goniometer, calibrate_energy])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"energy_kev": 0.0}, "must be positive"),
+        ({"calibrant": "CeO3"}, "no calibrant 'CeO3'"),
+        ({"on_refusal": "rasie"}, "is none of 'return', 'raise'"),
+    ],
+)
+def test_what_makes_no_sense_is_told_before_anything_moves(
+    run_engine: RunEngine,
+    make_station: Callable[..., Station],
+    documents: Documents,
+    plan: Callable[..., Any],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    station = make_station(on_arm)
+    with pytest.raises(RecipeError, match=message):
+        run_engine(plan(station.det, station.motor, [4, 9], **{"energy_kev": 31.0, **options}))
+    assert documents.all == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"motion": "dist"}, "is none of 'arm', 'distance'"), ({"distance": -1.0}, "positive")],
+)
+def test_a_motion_must_be_one_that_is_known(
+    run_engine: RunEngine,
+    make_station: Callable[..., Station],
+    documents: Documents,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    station = make_station(on_arm)
+    with pytest.raises(RecipeError, match=message):
+        run_engine(
+            calibrate_goniometer(station.det, station.motor, [4, 9], energy_kev=31.0, **options)
+        )
+    assert documents.all == []
