@@ -16,12 +16,15 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 import bluesky_azint as ba
+from bluesky_azint.calibration.calibrate import distance_limits
 from bluesky_azint.calibration.cone import PONI_PARAMETERS
 from bluesky_azint.calibration.result import Calibration, Verdict
 from bluesky_azint.plans.arguments import (
     Confirm,
     ModelLike,
     StoreLike,
+    calibrant_of,
+    check_choice,
     model_of,
     opened_store,
     stored_calibration,
@@ -144,16 +147,19 @@ def calibrate_detector(
 
     Raises
     ------
-    RecipeError
-        Before anything moves, if something is missing or makes no sense.
+    RecipeError, GeometryError, FormatError
+        Before anything moves, if something is missing, unknown, or makes no sense.
     CalibrationRefused
         If it is refused, and that is to be an error.
     FrameError
         If the image cannot be read.
     """
-    kept = opened_store(store)
+    check_choice("on_refusal", on_refusal, OnRefusal)
     length = wavelength_of(energy_kev, wavelength)
-    known = model_of(detector, model, stored_calibration(kept, detector.name))
+    substance = calibrant_of(calibrant, length)
+    distance_limits(distance, None)
+    records = opened_store(store)
+    known = model_of(detector, model, stored_calibration(records, detector.name))
     collector = FrameCollector(detector.name, image, root_map)
     camera = Camera(
         detector=detector,
@@ -189,7 +195,7 @@ def calibrate_detector(
             return ba.calibrate(
                 exposed.image,
                 detector=known,
-                calibrant=calibrant,
+                calibrant=substance,
                 wavelength=length,
                 distance=distance,
                 progress=progress,
@@ -197,23 +203,23 @@ def calibrate_detector(
 
         calibration = yield from in_thread(work)
         logger.info("%s: %s. %s", detector.name, calibration.verdict, said(calibration))
-        status = yield from decided(calibration, confirm)
         keeper = Keeper(
-            detector=detector.name, run_uid=run_uid, moment=moment, store=kept,
+            detector=detector.name, run_uid=run_uid, moment=moment, store=records,
             folder=None if report_directory is None else Path(report_directory),
         )  # fmt: skip
-        record, report = yield from in_thread(
-            lambda progress: keeper.keep(calibration, exposed.image, status)
-        )
+        kept = yield from in_thread(lambda progress: keeper.keep(calibration, exposed.image))
+        status = yield from decided(calibration, confirm, kept.report)
+        if status == "accepted":
+            kept = yield from in_thread(lambda progress: keeper.accepted(kept))
         if geometry_device is not None and status == "accepted":
-            yield from bps.mv(geometry_device, record or calibration.geometry)
+            yield from bps.mv(geometry_device, kept.record or calibration.geometry)
         outcome = CalibrationOutcome(
             run_uid=run_uid,
             verdict=calibration.verdict,
             reasons=calibration.reasons,
             status=status,
-            record_uid="" if record is None else record.uid,
-            report=report,
+            record_uid="" if kept.record is None else kept.record.uid,
+            report=kept.report,
             calibration=calibration,
         )
         yield from publish(STREAM, {**_results(outcome), **_of_exposure(exposed)})
@@ -227,7 +233,9 @@ def calibrate_detector(
 def _results(outcome: CalibrationOutcome) -> dict[str, Value | None]:
     """What goes into the documents."""
     found = outcome.calibration
-    geometry = found.candidate
+    # Nobody must take up a geometry that was refused.
+    geometry = found.geometry
+    errors = (None, None) if geometry is None else (found.covariance, found.jackknife)
     match = found.match
     values: dict[str, Value | None] = {
         "verdict": outcome.verdict,
@@ -248,8 +256,8 @@ def _results(outcome: CalibrationOutcome) -> dict[str, Value | None]:
     }
     for index, name in enumerate(PONI_PARAMETERS):
         values[name] = None if geometry is None else getattr(geometry, name)
-        values[f"{name}_sigma"] = _sigma(found.covariance, index)
-        values[f"{name}_jackknife"] = _sigma(found.jackknife, index)
+        values[f"{name}_sigma"] = _sigma(errors[0], index)
+        values[f"{name}_jackknife"] = _sigma(errors[1], index)
     return values
 
 

@@ -200,22 +200,59 @@ def test_somebody_may_say_yes_at_once(
 
     outcome = calibrated(run_engine, station, store=store, confirm=confirm)
     assert asked == ["review"]
-    assert store.get(outcome.record_uid).status == ("accepted" if yes else "candidate")
+    record = store.get(outcome.record_uid)
+    assert record.status == outcome.status == ("accepted" if yes else "candidate")
+    assert [one.why for one in record.history] == ["confirmed in the plan"] * yes
+    with init_devices():
+        geometry = GeometryDevice("geometry")
+    outcome = calibrated(
+        run_engine, station, store=store, confirm=confirm, geometry_device=geometry
+    )
+    uid = run_engine(_read(geometry)).plan_result["uid"]  # type: ignore[union-attr]
+    assert uid == (outcome.record_uid if yes else "")
 
 
-def test_somebody_may_be_asked(
-    run_engine: RunEngine, station: Station, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("plain_report")
+def test_who_is_asked_can_look_at_the_report_first(
+    run_engine: RunEngine, station: Station, oracle: Oracle, store: DirectoryStore, tmp_path: Path
 ) -> None:
     oracle.verdict, oracle.reasons = "review", ("A ring does not belong.",)
     prompts: list[str] = []
 
     async def answer(msg: Any) -> str:
         prompts.append(msg.kwargs["prompt"])
+        (report,) = (tmp_path / "reports").iterdir()
+        assert f"The report is {report}." in prompts[-1]
+        (record,) = store.records()
+        assert record.status == "candidate"
+        store.accept(record.uid, why="by somebody else")
         return "Yes"
 
     run_engine.register_command("input", answer)  # type: ignore[no-untyped-call]
-    assert calibrated(run_engine, station, confirm=True).status == "accepted"
-    assert prompts == ["A ring does not belong.\nUse this calibration from now on? [y/N] "]
+    outcome = calibrated(
+        run_engine, station, confirm=True, store=store, report_directory=str(tmp_path / "reports")
+    )
+    assert outcome.status == "accepted"
+    assert [one.why for one in store.get(outcome.record_uid).history] == ["by somebody else"]
+    assert prompts[0].startswith("A ring does not belong.\nThe report is ")
+    assert prompts[0].endswith("\nUse this calibration from now on? [y/N] ")
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_the_report_is_stored_though_the_folder_cannot_be_written(
+    run_engine: RunEngine,
+    station: Station,
+    store: DirectoryStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "reports").write_text("no folder")
+    outcome = calibrated(
+        run_engine, station, store=store, report_directory=str(tmp_path / "reports")
+    )
+    assert (outcome.status, outcome.report) == ("accepted", "")
+    assert store.get(outcome.record_uid).files["report.html"].startswith(b"<!")
+    assert "The report cannot be written to" in caplog.text
 
 
 def test_a_refusal_is_a_clean_end_with_a_run_that_says_why(
@@ -329,8 +366,15 @@ def test_detectors_of_all_kinds(run_engine: RunEngine, oracle: Oracle, tmp_path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "energy of the photons"),
-        ({"wavelength": 1e-10, "energy_kev": 12.4}, "energy of the photons"),
+        ({}, "wavelength, in metres, or energy_kev"),
+        ({"wavelength": 1e-10, "energy_kev": 12.4}, "give one of them"),
+        ({"energy_kev": 0.0}, "must be positive"),
+        ({"energy_kev": -3.0}, "must be positive"),
+        ({"energy_kev": 30996.0}, "which no diffraction has"),
+        ({"energy_kev": 0.5}, "has no ring at a wavelength"),
+        ({"energy_kev": 12.4, "calibrant": "CeO3"}, "no calibrant 'CeO3'"),
+        ({"energy_kev": 12.4, "distance": -1.0}, "give a positive distance"),
+        ({"energy_kev": 12.4, "on_refusal": "rasie"}, "is none of 'return', 'raise'"),
         ({"energy_kev": 12.4, "darks": 2}, "give the shutter"),
         ({"energy_kev": 12.4, "exposure_time": 5.0, "max_exposure": 1.0}, "5 s, and of 1 s"),
         ({"energy_kev": 12.4, "exposure_time": 0.0}, "must be positive"),
