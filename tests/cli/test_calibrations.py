@@ -164,5 +164,10 @@ def test_what_goes_wrong(
     assert run("list", "--store", tmp_path / "nowhere") == 1
     assert "There is no calibration store in" in capsys.readouterr().err
     assert run("list", "--store", tmp_path, "--status", "good") == 2
+    with pytest.raises(SystemExit, match="2"):
+        run("list", "--store", tmp_path, "--since", "yesterday")
+    assert "'yesterday' is no time in ISO 8601; write it as" in capsys.readouterr().err
+    assert run("export", "abc", "--store", tmp_path, "-o", tmp_path / "no" / "a.poni") == 2
+    assert "there is no folder" in capsys.readouterr().err
     assert run("show", "abc", "--store", tmp_path) == 1
     assert "no calibration 'abc'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bluesky_azint.cli import main
+from bluesky_azint.detectors import Detector
 from bluesky_azint.io.images import read_mask
 
 
@@ -53,6 +54,17 @@ def test_what_is_masked_anyway(
     assert json.loads(capsys.readouterr().out)["kinds"]["given"] == 1200
 
 
+def test_a_detector_of_a_file(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gap = np.zeros((120, 150), bool)
+    gap[:, 70:75] = True
+    Detector(1e-4, 1e-4, (120, 150), gap, name="built here").to_nexus(tmp_path / "detector.h5")
+    arguments = ["mask", str(image), "--detector", str(tmp_path / "detector.h5"), "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["masked"] >= 600
+
+
 def test_nothing_is_replaced_unasked(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,11 +74,17 @@ def test_nothing_is_replaced_unasked(
     assert "--force" in capsys.readouterr().err
     assert main(["mask", str(image), "-o", str(mask), "--force"]) == 0
     assert main(["mask", str(image), "-o", str(tmp_path / "mask.jpg")]) == 2
+    for option in ("-o", "--plot"):
+        capsys.readouterr()
+        assert main(["mask", str(image), option, str(tmp_path / "no" / "mask.npz")]) == 2
+        assert "there is no folder" in capsys.readouterr().err
 
 
 def test_what_does_not_fit(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["mask", str(image), "--detector", "Pilatus1M"]) == 1
+    assert main(["mask", str(image), "--detector", "Pilatus1M"]) == 2
     assert "(120, 150), the detector (1043, 981)" in capsys.readouterr().err
     np.save(tmp_path / "other.npy", np.zeros((5, 6), np.int32))
-    assert main(["mask", str(image), str(tmp_path / "other.npy")]) == 1
+    assert main(["mask", str(image), "--mask", str(tmp_path / "other.npy")]) == 2
+    assert "(120, 150), the mask (5, 6)" in capsys.readouterr().err
+    assert main(["mask", str(image), str(tmp_path / "other.npy")]) == 2
     assert "a mask is for one detector" in capsys.readouterr().err

@@ -93,7 +93,12 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 def moment(text: str) -> datetime:
     """A time as it is written on a command line."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time in ISO 8601; write it as 2026-03-01 or 2026-03-01T12:00."
+        ) from None
 
 
 def opened(store: str | None, *, new: bool = False) -> CalibrationStore:
@@ -166,12 +171,12 @@ def run_reject(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Write a calibration, or one of its files, and print where."""
+    from bluesky_azint.cli.outputs import check_outputs
     from bluesky_azint.errors import RecipeError
     from bluesky_azint.io.calibration import write_calibration
     from bluesky_azint.io.poni import write_poni
 
-    if args.output.exists() and not args.force:
-        raise RecipeError(f"{args.output} exists; give another name, or --force to replace it.")
+    check_outputs(args.output, force=args.force)
     record = opened(args.store).find(args.uid)
     if args.file is not None:
         if args.file not in record.files:

@@ -35,12 +35,12 @@ def read_counts(args: argparse.Namespace) -> NDArray[Any]:
     ------
     FormatError
         If a file cannot be read.
-    FrameError
+    RecipeError
         If the dark has another shape.
     """
     import numpy as np
 
-    from bluesky_azint.errors import FrameError
+    from bluesky_azint.errors import RecipeError
     from bluesky_azint.io.images import read_image, read_mean
 
     image = read_image(args.image)
@@ -48,7 +48,7 @@ def read_counts(args: argparse.Namespace) -> NDArray[Any]:
         return image
     dark, _ = read_mean(args.dark)
     if dark.shape != image.shape:
-        raise FrameError(
+        raise RecipeError(
             f"The dark {args.dark} has the shape {dark.shape}, the image {image.shape}; they must "
             "be equal."
         )
@@ -69,6 +69,30 @@ def read_given_mask(args: argparse.Namespace) -> NDArray[np.bool_] | None:
     from bluesky_azint.io.images import read_mask
 
     return read_mask(args.mask) if args.mask else None
+
+
+def check_shapes(
+    image: NDArray[Any], detector: Detector | None, mask: NDArray[np.bool_] | None
+) -> None:
+    """See that what was told is of one shape.
+
+    Raises
+    ------
+    RecipeError
+        If it is not.
+    """
+    from bluesky_azint.errors import RecipeError
+
+    others = {
+        "detector": None if detector is None else detector.shape,
+        "mask": None if mask is None else mask.shape,
+    }
+    for name, shape in others.items():
+        if shape not in (None, image.shape):
+            raise RecipeError(
+                f"The image has the shape {image.shape}, the {name} {shape}; they must be equal. "
+                f"Tell another {name}, or see whether the image is binned or rotated."
+            )
 
 
 def wavelength_of(args: argparse.Namespace) -> float | None:
@@ -95,19 +119,23 @@ def detector_of(name: str) -> Detector:
 
     Raises
     ------
-    GeometryError
+    RecipeError
         If there is no such detector.
     FormatError
         If the file cannot be read.
     """
     from bluesky_azint.detectors import Detector, detector
+    from bluesky_azint.errors import GeometryError, RecipeError
     from bluesky_azint.geometry import Geometry
 
     if name.lower().endswith(".poni"):
         return Geometry.from_poni(name).detector
     if name.lower().endswith((".h5", ".hdf5", ".nxs")):
         return Detector.from_nexus(name)
-    return detector(name)
+    try:
+        return detector(name)
+    except GeometryError as error:
+        raise RecipeError(str(error)) from error
 
 
 @contextmanager

@@ -26,7 +26,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.set_defaults(run=run)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF, CBF, EDF, HDF5 ...")
-    parser.add_argument("--detector", metavar="NAME", help="whose gaps are masked anyway")
+    parser.add_argument(
+        "--detector",
+        metavar="NAME|FILE",
+        help="whose gaps are masked anyway; of the catalogue, or of a NeXus or PONI file",
+    )
     parser.add_argument("--mask", metavar="FILE", help="what is masked anyway")
     parser.add_argument(
         "--saturation", type=float, metavar="N", help="counts that a pixel cannot count"
@@ -45,23 +49,21 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     RecipeError
-        If a file is there already, or cannot be written in that format.
+        If a file cannot be written, the detector is unknown, or shapes differ.
     AzintError
-        If an image cannot be read, or does not fit the detector.
+        If an image cannot be read.
     """
     from bluesky_azint.badpixels import KINDS, propose_mask
-    from bluesky_azint.detectors import detector
+    from bluesky_azint.cli.inputs import check_shapes, detector_of
     from bluesky_azint.io.images import read_mask, write_mask
     from bluesky_azint.plot import plot_mask
 
     _check(args)
     frames = _frames(args.images)
-    found = propose_mask(
-        frames,
-        detector(args.detector) if args.detector else None,
-        read_mask(args.mask) if args.mask else None,
-        args.saturation,
-    )
+    detector = detector_of(args.detector) if args.detector else None
+    mask = read_mask(args.mask) if args.mask else None
+    check_shapes(frames[0], detector, mask)
+    found = propose_mask(frames, detector, mask, args.saturation)
     if args.output:
         write_mask(args.output, found.mask)
     if args.plot:
@@ -73,12 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be written before anything takes time."""
+    from bluesky_azint.cli.outputs import check_outputs
     from bluesky_azint.errors import RecipeError
     from bluesky_azint.io.images import MASK_SUFFIXES
 
-    for path in (args.output, args.plot):
-        if path is not None and path.exists() and not args.force:
-            raise RecipeError(f"{path} exists; give another name, or --force to replace it.")
+    check_outputs(args.output, args.plot, force=args.force)
     if args.output is not None and args.output.suffix.lower() not in MASK_SUFFIXES:
         raise RecipeError(
             f"--output {args.output} is no file of the formats {', '.join(MASK_SUFFIXES)}."
@@ -89,7 +90,7 @@ def _frames(images: list[str]) -> NDArray[Any]:
     """Frames of all files, evenly chosen where they are many."""
     import numpy as np
 
-    from bluesky_azint.errors import FrameError
+    from bluesky_azint.errors import FrameError, RecipeError
     from bluesky_azint.io.images import open_frames
 
     share = max(1, _FRAMES // len(images))
@@ -101,7 +102,7 @@ def _frames(images: list[str]) -> NDArray[Any]:
             number = min(share, len(frames))
             chosen += [frames[row * len(frames) // number] for row in range(number)]
         if chosen[-1].shape != chosen[0].shape:
-            raise FrameError(
+            raise RecipeError(
                 f"{image} has frames of the shape {chosen[-1].shape}, {images[0]} of "
                 f"{chosen[0].shape}; a mask is for one detector."
             )
