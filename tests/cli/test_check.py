@@ -40,7 +40,7 @@ def test_a_good_geometry(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == "GOOD"
-    assert lines[2].split() == ["ring", "2theta/deg", "sectors", "mean/px", "+-", "rms/px"]
+    assert lines[2].split() == ["ring", "2theta/deg", "sectors", "rms/px", "mean/px", "+-"]
     assert lines[3].split()[:4] == ["1", "1", "1", "7.3402"]
     assert "once refitted" in out
     assert err == ""
@@ -65,6 +65,28 @@ def test_a_geometry_of_another_program(capsys: pytest.CaptureFixture[str]) -> No
     write_calibration(TRUE, Path("good.imctrl"))
     assert run("--poni", "good.imctrl", "--detector", "good.poni") == 0
     assert capsys.readouterr().out.startswith("GOOD")
+    assert run("--poni", "good.poni", "--detector", "good.poni") == 0
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--detector", "Pilatus1M"), "is 'Pilatus1M' with pixels of 172 by 172 um"),
+        (("--detector", "Nothing"), "no detector"),
+        (("--tolerance", "0"), "must be positive and finite"),
+        (("--tolerance", "inf"), "must be positive and finite"),
+        (("--tolerance", "nan"), "must be positive and finite"),
+        (("--report", "no/check.html"), "there is no folder no;"),
+        (("--mask", "small.npy"), "(400, 380), the mask (3, 4)"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    np.save("small.npy", np.zeros((3, 4)))
+    assert run("--poni", "good.poni", *arguments) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")
@@ -88,7 +110,7 @@ def test_a_dark_and_a_mask(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("mask.npy", mask)
     assert run("--poni", "good.poni", "--dark", "dark.npy", "--mask", "mask.npy") == 0
     np.save("dark.npy", np.zeros((3, 4)))
-    assert run("--poni", "good.poni", "--dark", "dark.npy") == 1
+    assert run("--poni", "good.poni", "--dark", "dark.npy") == 2
     assert "(3, 4), the image (400, 380)" in capsys.readouterr().err
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bluesky_azint.cli.inputs import (
     add_image,
+    check_shapes,
     detector_of,
     progress_bar,
     read_counts,
     read_given_mask,
     wavelength_of,
 )
+from bluesky_azint.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
     from bluesky_azint.calibration.check import GeometryCheck
+    from bluesky_azint.detectors import Detector
     from bluesky_azint.geometry import Geometry
 
 
@@ -63,16 +67,18 @@ def run(args: argparse.Namespace) -> int:
     from bluesky_azint.errors import RecipeError
     from bluesky_azint.io.calibrants import calibrant
 
-    if args.report is not None and args.report.exists() and not args.force:
-        raise RecipeError(f"{args.report} exists; give another name, or --force to replace it.")
+    check_outputs(args.report, force=args.force)
+    if not 0 < args.tolerance < math.inf:
+        raise RecipeError(f"--tolerance is {args.tolerance}; it must be positive and finite.")
     geometry = _geometry(args)
-    image = read_counts(args)
+    image, mask = read_counts(args), read_given_mask(args)
+    check_shapes(image, geometry.detector, mask)
     with progress_bar() as progress:
         check = check_geometry(
             image,
             geometry,
             calibrant(args.calibrant),
-            mask=read_given_mask(args),
+            mask=mask,
             tolerance_px=args.tolerance,
             progress=progress,
         )
@@ -90,12 +96,44 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _geometry(args: argparse.Namespace) -> Geometry:
-    """The geometry, with the wavelength that was told."""
+    """The geometry, with the detector and the wavelength that were told.
+
+    Raises
+    ------
+    RecipeError
+        If the detector is another one than that of the file.
+    """
+    from bluesky_azint.errors import RecipeError
     from bluesky_azint.io.calibration import read_calibration
 
     named = detector_of(args.detector) if args.detector else None
     geometry = read_calibration(args.poni, named)
+    if named is not None:
+        if not _alike(named, geometry.detector):
+            raise RecipeError(
+                f"--detector {args.detector} is {_outline(named)}, {args.poni} is for "
+                f"{_outline(geometry.detector)}; leave it away, or tell the one that the geometry is "
+                "for."
+            )
+        geometry = replace(geometry, detector=named)
     return replace(geometry, wavelength=wavelength_of(args) or geometry.wavelength)
+
+
+def _alike(one: Detector, other: Detector) -> bool:
+    """Whether a geometry of the one is a geometry of the other."""
+    return (
+        math.isclose(one.pixel1, other.pixel1, rel_tol=1e-4)
+        and math.isclose(one.pixel2, other.pixel2, rel_tol=1e-4)
+        and (one.shape == other.shape or None in (one.shape, other.shape))
+        and one.orientation == other.orientation
+    )
+
+
+def _outline(detector: Detector) -> str:
+    return (
+        f"{detector.name!r} with pixels of {1e6 * detector.pixel1:g} by {1e6 * detector.pixel2:g} um, "
+        f"of shape {detector.shape} and orientation {detector.orientation}"
+    )
 
 
 def _told(check: GeometryCheck) -> str:

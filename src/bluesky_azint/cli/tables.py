@@ -39,12 +39,16 @@ def describe(figures: Mapping[str, Any]) -> str:
     parts = [f"{str(figures['verdict']).upper()}"]
     parts += [f"  - {reason}" for reason in figures["reasons"]]
     parts += [f"  note: {note}" for note in figures["notes"]]
-    parts += [f"  {name} was not refined: {why}" for name, why in figures["fixed"].items()]
+    parts += [
+        f"  {name} was not refined: {why}"
+        for name, why in figures["fixed"].items()
+        if why not in figures["notes"]
+    ]
     if figures["parameters"] is not None:
         found = {**figures["parameters"], **(figures["beam"] or {})}
         rows = [["", "value", "", "sigma", "jackknife"]]
         rows += [_row(name, entry) for name, entry in found.items()]
-        parts += ["", table(rows)]
+        parts += ["", table(rows), "Of sigma and jackknife, believe the larger."]
     if figures["residual_px"] is not None:
         rings = sum(ring["used"] for ring in figures["rings"])
         parts += [
@@ -59,13 +63,13 @@ def describe(figures: Mapping[str, Any]) -> str:
 
 def rings_table(rings: Sequence[Mapping[str, Any]]) -> str:
     """How each ring lies, from the ``rings`` of `figures`."""
-    rows = [["ring", "2theta/deg", "sectors", "mean/px", "+-", "rms/px", ""]]
+    rows = [["ring", "2theta/deg", "sectors", "rms/px", "mean/px", "+-", ""]]
     rows += [
         [
             " ".join(map(str, ring["hkl"])),
             f"{math.degrees(ring['two_theta']):.4f}",
             str(ring["sectors"]),
-            *(_number(ring[name], 3) for name in ("mean_px", "sigma_px", "rms_px")),
+            *(_number(ring[name], 3) for name in ("rms_px", "mean_px", "sigma_px")),
             "" if ring["used"] else "left out",
         ]
         for ring in rings
