@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import bluesky_azint as ba
-from bluesky_azint.calibration.constraints import Fixed, Prior
+from bluesky_azint.calibration.constraints import Bounds, Fixed, Prior
 from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.cli import main
 from bluesky_azint.store import DirectoryStore
@@ -56,11 +56,11 @@ def run(*arguments: str) -> int:
 
 def test_what_is_asked_for(fake: Fake) -> None:
     np.save("mask.npy", np.eye(60, 80))
-    options = ("--detector", "Pilatus1M", "--energy", "30.99605", "--calibrant", "LaB6")
+    options = ("--detector", "detector.h5", "--energy", "30.99605", "--calibrant", "LaB6")
     known = ("--mask", "mask.npy", "--distance", "0.1", "0.3", "--fix", "rot1=0.1")
     assert run(*options, *known, "--fix", "tilt2=0", "--prior", "dist=0.2,1e-3") == 0
     asked = fake.asked
-    assert asked["detector"] == ba.detector("Pilatus1M")
+    assert asked["detector"].mask.sum() == 60
     assert asked["wavelength"] == pytest.approx(0.4e-10)
     assert asked["calibrant"].name == "LaB6"
     assert asked["mask"].sum() == 60
@@ -70,6 +70,12 @@ def test_what_is_asked_for(fake: Fake) -> None:
         "rot1": Fixed(0.1), "tilt2": Fixed(0.0), "dist": Prior(0.2, 1e-3),
     }  # fmt: skip
     np.testing.assert_array_equal(asked["image"], np.load("image.npy"))
+    prior = ("--prior", "wavelength=0.4066,0.0001")  # in angstrom
+    assert run(*BASIC, *prior, "--bound", "rot2=-0.1,0.1") == 0
+    wavelength = fake.asked["constraints"].pop("wavelength")
+    assert wavelength.value == pytest.approx(0.4066e-10)
+    assert wavelength.sigma == pytest.approx(1e-14)
+    assert fake.asked["constraints"] == {"rot2": Bounds(-0.1, 0.1)}
     assert run(*BASIC, "--distance", "0.2") == 0
     assert fake.asked["distance"] == 0.2
     assert fake.asked["calibrant"].name == "CeO2"
@@ -94,6 +100,7 @@ def test_what_is_printed(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None
     assert ["poni1", "5.0000", "mm", "0.0020", "0.0200"] in [
         line.split() for line in out.splitlines()
     ]
+    assert "\nOf sigma and jackknife, believe the larger.\n" in out
     assert "residual 0.120 px" in out
     assert err == ""
     assert run(*BASIC, "--json") == 0
@@ -113,6 +120,26 @@ def test_an_accepted_geometry_is_written(fake: Fake, capsys: pytest.CaptureFixtu
     assert run(*BASIC, "-o", "out.poni", "--force") == 0
     assert run(*BASIC, "-o", "out.cxi") == 0
     assert Path("out.cxi").exists()
+
+
+def test_what_is_not_refined_is_told_once(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    told = "rot1 was held at 0.1, as asked for."
+    fake.result = calibration(notes=(told,), fixed={"rot1": told})
+    assert run(*BASIC) == 0
+    assert capsys.readouterr().out.count("rot1 was") == 1
+
+
+def test_an_older_geometry_is_not_taken_for_a_new_one(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    GEOMETRY.to_poni("out.poni")
+    before = Path("out.poni").read_bytes()
+    fake.result = calibration("refused")
+    assert run(*BASIC, "-o", "out.poni", "--force") == 3
+    assert "out.poni is an older one, and was left as it was." in capsys.readouterr().err
+    assert Path("out.poni").read_bytes() == before
+    assert run(*BASIC, "-o", "new.poni") == 3
+    assert capsys.readouterr().err == ""
 
 
 def test_a_doubtful_geometry_says_so(fake: Fake) -> None:
@@ -146,10 +173,12 @@ def test_it_is_stored(
     verdict: str,
     status: str,
 ) -> None:
-    def write_report(_: Calibration, image: NDArray[Any], path: Path) -> Path:
-        path.write_bytes(b"<!doctype html>")
-        return path
+    def write_report(
+        _: Calibration, image: NDArray[Any], path: Path, *, images: dict[str, bytes], force: bool
+    ) -> None:
+        path.write_bytes(b"<!doctype html>" + images["cake"])
 
+    monkeypatch.setattr("bluesky_azint.report.report_images", lambda *_: {"cake": b"PNG"})
     monkeypatch.setattr("bluesky_azint.report.write_report", write_report)
     fake.result = calibration(verdict)
     told = ("--store", "store", "--name", "eiger", "--valid-from", "2026-03-01T12:00Z", "--json")
@@ -159,7 +188,7 @@ def test_it_is_stored(
     assert record.valid_from.isoformat() == "2026-03-01T12:00:00+00:00"
     assert record.metadata["verdict"] == verdict
     assert record.metadata["image"] == str(Path("image.npy").absolute())
-    assert record.files["report.html"] == b"<!doctype html>"
+    assert record.files == {"report.html": b"<!doctype html>PNG", "cake.png": b"PNG"}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +200,18 @@ def test_it_is_stored(
         ((*BASIC, "--fix", "rot1"), "--fix rot1 must read NAME=VALUE,"),
         ((*BASIC, "--prior", "rot1=1"), "NAME=VALUE,SIGMA"),
         ((*BASIC, "--fix", "rot4=1"), "no parameter 'rot4'"),
+        ((*BASIC, "--fix", "rot1=nan"), "--fix rot1=nan must read"),
+        ((*BASIC, "--bound", "rot1=1"), "NAME=LOW,HIGH"),
+        ((*BASIC, "--bound", "wavelength=0.3,0.5"), "cannot tell the wavelength"),
+        ((*BASIC, "--prior", "wavelength=4e-11,1e-14"), "in angstrom"),
+        ((*BASIC, "--fix", "rot1=0", "--bound", "rot1=-1,1"), "constrained twice"),
+        ((*BASIC, "-o", "no/out.poni"), "there is no folder no;"),
+        ((*BASIC, "--report", "no/out.html"), "there is no folder no;"),
+        ((*BASIC, "--report", ".", "--force"), ". is a folder"),
+        (("--detector", "Nothing", "--wavelength", "0.4"), "no detector"),
+        (("--detector", "Pilatus1M", "--wavelength", "0.4"), "(60, 80), the detector (1043, 981)"),
+        ((*BASIC, "--mask", "small.npy"), "(60, 80), the mask (3, 4)"),
+        ((*BASIC, "--dark", "small.npy"), "(3, 4), the image (60, 80)"),
         ((*BASIC, "-o", "out.txt"), "must end in one of .poni"),
         ((*BASIC, "--store", "store"), "--name"),
         ((*BASIC, "--name", "eiger"), "AZINT_STORE"),
@@ -180,6 +221,7 @@ def test_it_is_stored(
 def test_what_cannot_be_asked_for(
     fake: Fake, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
+    np.save("small.npy", np.zeros((3, 4)))
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err
     assert fake.asked == {}

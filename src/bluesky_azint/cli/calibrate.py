@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bluesky_azint.cli.calibrations import add_store, moment, opened
 from bluesky_azint.cli.inputs import (
     add_image,
+    check_shapes,
     detector_of,
     progress_bar,
     read_counts,
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from bluesky_azint.calibration.constraints import Constraint
     from bluesky_azint.calibration.result import Calibration
     from bluesky_azint.geometry import Geometry
+
+_SHORTEST, _LONGEST = 0.01, 100.0  # wavelengths, angstrom
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,11 +54,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     known.add_argument("--geometry", type=Path, metavar="FILE", help="a geometry that is about so")
     known.add_argument(
         "--fix", action="append", default=[], metavar="NAME=VALUE",
-        help="do not refine dist, poni1, poni2, rot1, rot2 (metres, radians) or wavelength",
+        help="do not refine it; NAME is dist, poni1, poni2 (in metres), rot1, rot2 (in radians) or "
+        "wavelength (in angstrom)",
     )  # fmt: skip
     known.add_argument(
         "--prior", action="append", default=[], metavar="NAME=VALUE,SIGMA",
-        help="refine it, but it is known to be this, with this standard error",
+        help="refine it, but it is known to be this, with this standard error, both in the same "
+        "units",
+    )  # fmt: skip
+    known.add_argument(
+        "--bound", action="append", default=[], metavar="NAME=LOW,HIGH",
+        help="refine it within limits; the wavelength cannot be bounded",
     )  # fmt: skip
 
     output = parser.add_argument_group("output")
@@ -99,19 +110,26 @@ def run(args: argparse.Namespace) -> int:
         for what, where in written.items():
             if where is not None:
                 print(f"{what}: {where}")
-    return REFUSED if calibration.geometry is None else 0
+    if calibration.geometry is not None:
+        return 0
+    if args.output is not None and args.output.exists():
+        print(
+            f"bluesky-azint calibrate: The calibration was refused; {args.output} is an older one, "
+            "and was left as it was.",
+            file=sys.stderr,
+        )
+    return REFUSED
 
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before it takes time."""
+    from bluesky_azint.cli.outputs import check_outputs
     from bluesky_azint.errors import RecipeError
     from bluesky_azint.io.calibration import PROGRAMS
 
     if args.detector is None and args.geometry is None:
         raise RecipeError("Tell the detector, with --detector.")
-    for path in (args.output, args.report):
-        if path is not None and path.exists() and not args.force:
-            raise RecipeError(f"{path} exists; give another name, or --force to replace it.")
+    check_outputs(args.output, args.report, force=args.force)
     if args.output is not None and args.output.suffix.lower() not in PROGRAMS:
         raise RecipeError(f"--output {args.output} must end in one of {', '.join(PROGRAMS)}.")
     if args.store is not None and args.name is None:
@@ -129,13 +147,16 @@ def _calibrate(args: argparse.Namespace, image: NDArray[Any]) -> Calibration:
     wavelength = wavelength_of(args) or (start.wavelength if start is not None else None)
     if wavelength is None:
         raise RecipeError("Tell the --energy in keV or the --wavelength in angstrom.")
+    detector = detector_of(args.detector) if start is None else start.detector
+    mask = read_given_mask(args)
+    check_shapes(image, detector, mask)
     with progress_bar() as progress:
         return calibrate(
             image,
-            detector=detector_of(args.detector) if start is None else start.detector,
+            detector=detector,
             calibrant=calibrant(args.calibrant),
             wavelength=wavelength,
-            mask=read_given_mask(args),
+            mask=mask,
             distance=_distance(args.distance),
             geometry=start,
             constraints=_constraints(args),
@@ -170,31 +191,54 @@ def _distance(values: list[float] | None) -> float | tuple[float, float] | None:
 
 
 def _constraints(args: argparse.Namespace) -> dict[str, Constraint]:
-    from bluesky_azint.calibration.constraints import Fixed, Prior, check_constraints
+    from bluesky_azint.calibration.constraints import Bounds, Fixed, Prior, check_constraints
+    from bluesky_azint.errors import RecipeError
 
-    constraints: dict[str, Constraint] = {}
+    told: list[tuple[str, Constraint]] = []
     for text in args.fix:
-        name, (value,) = _assignment("--fix", text, 1)
-        constraints[name] = Fixed(value)
+        name, (value,) = _assignment("--fix", text, "VALUE")
+        told.append((name, Fixed(value)))
     for text in args.prior:
-        name, (value, sigma) = _assignment("--prior", text, 2)
-        constraints[name] = Prior(value, sigma)
+        name, (value, sigma) = _assignment("--prior", text, "VALUE,SIGMA")
+        told.append((name, Prior(value, sigma)))
+    for text in args.bound:
+        name, (low, high) = _assignment("--bound", text, "LOW,HIGH")
+        told.append((name, Bounds(low, high)))
+    constraints = dict(told)
+    if len(constraints) < len(told):
+        raise RecipeError(
+            "A parameter is constrained twice; it takes one --fix, --prior or --bound."
+        )
     check_constraints(constraints)
     return constraints
 
 
-def _assignment(option: str, text: str, number: int) -> tuple[str, list[float]]:
+def _assignment(option: str, text: str, form: str) -> tuple[str, list[float]]:
+    """The name, and as many numbers as the form has; the wavelength in metres.
+
+    Raises
+    ------
+    RecipeError
+        If the text has another form.
+    """
     from bluesky_azint.errors import RecipeError
 
-    name, _, numbers = text.partition("=")
+    name, _, numbers = (part.strip() for part in text.partition("="))
     try:
         values = [float(part) for part in numbers.split(",")]
     except ValueError:
         values = []
-    if len(values) != number:
-        form = "NAME=VALUE" if number == 1 else "NAME=VALUE,SIGMA"
-        raise RecipeError(f"{option} {text} must read {form}, in metres or radians.")
-    return name.strip(), values
+    if len(values) != len(form.split(",")) or not all(map(math.isfinite, values)):
+        raise RecipeError(
+            f"{option} {text} must read NAME={form}, in metres or radians, the wavelength in angstrom."
+        )
+    if name != "wavelength":
+        return name, values
+    if not _SHORTEST <= values[0] <= _LONGEST:
+        raise RecipeError(
+            f"{option} {text} is a wavelength that no diffraction has; it is given in angstrom."
+        )
+    return name, [1e-10 * value for value in values]
 
 
 def _write(
@@ -202,19 +246,16 @@ def _write(
 ) -> Mapping[str, str | None]:
     """Write what was asked for; where it is, by what it is."""
     written: dict[str, str | None] = dict.fromkeys(("output", "report", "uid"))
-    if args.report is not None:
-        from bluesky_azint.report import write_report
-
-        write_report(calibration, image, args.report, force=args.force)
-        written["report"] = str(args.report)
     geometry = calibration.geometry
-    if geometry is None:
-        return written
-    if args.output is not None:
+    if geometry is not None and args.output is not None:
         _write_geometry(calibration, geometry, args.output)
         written["output"] = str(args.output)
-    if args.name is not None:
-        written["uid"] = _store(args, calibration, image)
+    stored = geometry is not None and args.name is not None
+    files = _report(args, calibration, image) if stored or args.report is not None else {}
+    if args.report is not None:
+        written["report"] = str(args.report)
+    if stored:
+        written["uid"] = _store(args, calibration, files)
     return written
 
 
@@ -231,29 +272,34 @@ def _write_geometry(calibration: Calibration, geometry: Geometry, path: Path) ->
     write_poni(geometry, path, (*comments, *calibration.reasons))
 
 
-def _store(args: argparse.Namespace, calibration: Calibration, image: NDArray[Any]) -> str:
+def _report(
+    args: argparse.Namespace, calibration: Calibration, image: NDArray[Any]
+) -> dict[str, bytes]:
+    """The report, also where it was asked for, and its pictures; if there is what draws them."""
+    from importlib.util import find_spec
+
+    from bluesky_azint.report import report_images, write_report
+
+    if args.report is None and find_spec("matplotlib") is None:
+        return {}
+    pictures = report_images(calibration, image)
+    with TemporaryDirectory() as folder:
+        path = args.report or Path(folder) / "report.html"
+        write_report(calibration, image, path, images=pictures, force=args.force)
+        page = path.read_bytes()
+    return {"report.html": page, **{f"{name}.png": one for name, one in pictures.items()}}
+
+
+def _store(args: argparse.Namespace, calibration: Calibration, files: Mapping[str, bytes]) -> str:
     """Store the calibration with its report; gives the uid."""
     from bluesky_azint.store import CalibrationRecord
 
-    report = args.report.read_bytes() if args.report else _report(calibration, image)
     record = CalibrationRecord.from_calibration(
         calibration,
         detector=args.name,
         valid_from=args.valid_from or datetime.now(UTC),
-        files={} if report is None else {"report.html": report},
+        files=files,
         metadata={"image": str(Path(args.image).absolute())},
     )
     opened(args.store, new=True).save(record)
     return record.uid
-
-
-def _report(calibration: Calibration, image: NDArray[Any]) -> bytes | None:
-    """The report, if there is what draws it."""
-    from importlib.util import find_spec
-
-    from bluesky_azint.report import write_report
-
-    if find_spec("matplotlib") is None:
-        return None
-    with TemporaryDirectory() as folder:
-        return write_report(calibration, image, Path(folder) / "report.html").read_bytes()
