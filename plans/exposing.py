@@ -180,6 +180,11 @@ class Camera:
                 f"An exposure of {self.exposure_time:g} s, and of {self.max_exposure:g} s at most, "
                 "cannot be taken; the first must be positive, and not above the other."
             )
+        if self.darks < 0 or not (self.saturation is None or self.saturation > 0):
+            raise RecipeError(
+                f"{self.darks} dark frames, and pixels that saturate at {self.saturation} counts, "
+                "cannot be; give no negative number of frames, and positive counts."
+            )
         if self.darks and self.shutter.device is None:
             raise RecipeError(
                 f"{self.darks} frames without beam are wanted; give the shutter that keeps it off."
@@ -227,8 +232,8 @@ class Camera:
             yield from bps.trigger_and_read([self.detector, *self.along], name=stream)
 
             def look(progress: Progress) -> tuple[NDArray[Any], Exposure]:
-                image = combined(self.collector.frames(stream)[-1])
-                return image, judge_exposure(image, self.mask, self.saturation)
+                frames = self.collector.frames(stream)[-1]
+                return combined(frames), judged(frames, self.mask, self.saturation)
 
             image, exposure = yield from in_thread(look)
             logger.info(
@@ -271,6 +276,25 @@ def set_exposure(detector: Readable[Any], seconds: float) -> MsgGenerator[None]:
         f"The exposure of {detector.name} cannot be set: it has neither prepare(), nor a signal "
         "exposure_time or cam.acquire_time. Give it one of them."
     )
+
+
+def judged(
+    frames: NDArray[Any], mask: NDArray[np.bool_] | None, saturation: float | None
+) -> Exposure:
+    """How the frames of an event are exposed: what saturates is one frame, what counts is their sum.
+
+    Parameters
+    ----------
+    frames
+        In the type of the detector, (n, rows, columns).
+    mask, saturation
+        See `judge_exposure`.
+    """
+    # A sum has no type that tells what its pixels can count at most.
+    brightest = judge_exposure(np.max(frames, axis=0), mask, saturation)
+    if len(frames) == 1:
+        return brightest
+    return replace(brightest, photons=judge_exposure(combined(frames), mask).photons)
 
 
 def combined(frames: NDArray[Any]) -> NDArray[Any]:
