@@ -235,9 +235,9 @@ class Oracle:
             found = refine(image, mask, Surface(truth.detector), known, wavelength, start)
         except CalibrationError:
             return refused
-        if sum(ring.used for ring in found.rings) < self.fewest_rings or self.verdict == "refused":
-            return refused
         geometry = found.cone.geometry(Surface(truth.detector), wavelength)
+        if sum(ring.used for ring in found.rings) < self.fewest_rings or self.verdict == "refused":
+            return replace(refused, candidate=geometry, covariance=found.covariance)
         return Calibration(
             verdict=self.verdict, reasons=self.reasons, geometry=geometry, candidate=geometry,
             covariance=found.covariance, residual_px=found.residual_px, rings=found.rings,

@@ -71,6 +71,30 @@ def test_an_arm_is_calibrated(
     assert sorted(set(positions)) == [4.0, 9.0, 14.0, 19.0]
 
 
+def test_a_refused_motion_is_not_in_the_documents(
+    run_engine: RunEngine,
+    make_station: Callable[..., Station],
+    oracle: Oracle,
+    documents: Documents,
+    tmp_path: Path,
+) -> None:
+    station = make_station(on_arm)
+    angles = [4.0, 9.0, 14.0]
+    oracle_at(oracle, station, on_arm, angles)
+    plan = calibrate_goniometer(
+        station.det, station.motor, angles, motion="distance", wavelength=WAVELENGTH,
+        file=str(tmp_path / "arm.json"),
+    )  # fmt: skip
+    outcome = run_engine(plan).plan_result  # type: ignore[union-attr]
+    assert (outcome.verdict, outcome.goniometer, outcome.file) == ("refused", None, "")
+    assert "do not describe how" in " ".join(outcome.reasons)
+    (event,) = documents.events("calibration")
+    assert outcome.fit.names
+    for name in outcome.fit.names:
+        assert np.isnan(event[f"calibration-{name}"])
+        assert np.isnan(event[f"calibration-{name}_sigma"])
+
+
 def oracle_at(
     oracle: Oracle, station: Station, geometry: Callable[[float], Geometry], positions: list[float]
 ) -> None:
