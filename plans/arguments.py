@@ -11,7 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
+import numpy as np
 from bluesky.protocols import Readable
+from numpy.typing import NDArray
 
 from bluesky_azint.calibrants import Calibrant
 from bluesky_azint.calibration import preparation
@@ -19,6 +21,7 @@ from bluesky_azint.detectors import Detector
 from bluesky_azint.detectors import detector as known_detector
 from bluesky_azint.errors import RecipeError
 from bluesky_azint.io.calibrants import calibrant as any_calibrant
+from bluesky_azint.io.images import read_mask
 from bluesky_azint.store import CalibrationRecord, CalibrationStore, open_store
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 else:
     StoreLike = ModelLike = str
     Confirm = bool
+
+Mask = NDArray[np.bool_]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +98,30 @@ def calibrant_of(name: str, wavelength: float) -> Calibrant:
     known = any_calibrant(name)
     preparation.lines_to_find(known, wavelength)
     return known
+
+
+def mask_of(path: str, detector: Detector) -> Mask:
+    """The mask in a file, True = masked.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read.
+    RecipeError
+        If it is none of that detector.
+    """
+    mask = read_mask(path)
+    if mask.ndim != 2 or detector.shape not in (None, mask.shape):
+        raise RecipeError(
+            f"The mask in {path} has the shape {mask.shape}, the detector {detector.name!r} "
+            f"{detector.shape}; they must be equal."
+        )
+    return mask
+
+
+def either(one: Mask | None, other: Mask | None) -> Mask | None:
+    """What one of two masks masks."""
+    return other if one is None else one if other is None else one | other
 
 
 def check_choice(name: str, value: str, choices: object) -> None:

@@ -19,12 +19,15 @@ import bluesky_azint as ba
 from bluesky_azint.calibration.calibrate import distance_limits
 from bluesky_azint.calibration.cone import PONI_PARAMETERS
 from bluesky_azint.calibration.result import Calibration, Verdict
+from bluesky_azint.geometry import Geometry
 from bluesky_azint.plans.arguments import (
     Confirm,
     ModelLike,
     StoreLike,
     calibrant_of,
     check_choice,
+    either,
+    mask_of,
     model_of,
     opened_store,
     stored_calibration,
@@ -78,6 +81,8 @@ def calibrate_detector(
     wavelength: float | None = None,
     model: ModelLike | None = None,
     distance: float | None = None,
+    geometry: str | None = None,
+    mask: str | None = None,
     exposure_time: float = 1.0,
     max_exposure: float = 60.0,
     saturation: float | None = None,
@@ -112,6 +117,10 @@ def calibrate_detector(
         Name of the model of the detector, where neither the detector nor the store knows it.
     distance
         About how far away the detector stands, in metres; not needed.
+    geometry
+        PONI file of where it is thought to stand; not needed.
+    mask
+        File of a mask, not zero = masked, added to the detector's own.
     exposure_time, max_exposure
         Seconds to begin with, and at most.
     saturation
@@ -157,15 +166,17 @@ def calibrate_detector(
     check_choice("on_refusal", on_refusal, OnRefusal)
     length = wavelength_of(energy_kev, wavelength)
     substance = calibrant_of(calibrant, length)
-    distance_limits(distance, None)
+    about = None if geometry is None else Geometry.from_poni(geometry)
+    distance_limits(distance, about)
     records = opened_store(store)
     known = model_of(detector, model, stored_calibration(records, detector.name))
+    given = None if mask is None else mask_of(mask, known)
     collector = FrameCollector(detector.name, image, root_map)
     camera = Camera(
         detector=detector,
         shutter=Shutter(device=shutter, opened=shutter_open, closed=shutter_closed),
         collector=collector,
-        mask=known.mask,
+        mask=either(known.mask, given),
         exposure_time=exposure_time,
         max_exposure=max_exposure,
         saturation=saturation,
@@ -179,6 +190,8 @@ def calibrate_detector(
             "calibrant": calibrant,
             "wavelength": length,
             "distance": distance,
+            "geometry": geometry,
+            "mask": mask,
             "exposure_time": exposure_time,
             "max_exposure": max_exposure,
             "darks": darks,
@@ -198,6 +211,8 @@ def calibrate_detector(
                 calibrant=substance,
                 wavelength=length,
                 distance=distance,
+                geometry=about,
+                mask=given,
                 progress=progress,
             )
 
@@ -234,8 +249,8 @@ def _results(outcome: CalibrationOutcome) -> dict[str, Value | None]:
     """What goes into the documents."""
     found = outcome.calibration
     # Nobody must take up a geometry that was refused.
-    geometry = found.geometry
-    errors = (None, None) if geometry is None else (found.covariance, found.jackknife)
+    trusted = found.geometry
+    errors = (None, None) if trusted is None else (found.covariance, found.jackknife)
     match = found.match
     values: dict[str, Value | None] = {
         "verdict": outcome.verdict,
@@ -255,7 +270,7 @@ def _results(outcome: CalibrationOutcome) -> dict[str, Value | None]:
         "seconds": found.seconds,
     }
     for index, name in enumerate(PONI_PARAMETERS):
-        values[name] = None if geometry is None else getattr(geometry, name)
+        values[name] = None if trusted is None else getattr(trusted, name)
         values[f"{name}_sigma"] = _sigma(errors[0], index)
         values[f"{name}_jackknife"] = _sigma(errors[1], index)
     return values

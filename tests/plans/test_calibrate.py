@@ -21,7 +21,7 @@ from bluesky_azint.devices import (
     GeometryDevice,
     SimulatedDiffractionDetector,
 )
-from bluesky_azint.errors import CalibrationRefused, FrameError, RecipeError
+from bluesky_azint.errors import CalibrationRefused, FormatError, FrameError, RecipeError
 from bluesky_azint.plans import CalibrationOutcome, calibrate_detector
 from bluesky_azint.store import DirectoryStore
 from tests.plans.conftest import (
@@ -411,3 +411,27 @@ def test_the_model_must_be_known(
 def test_an_image_that_is_not_there_is_told(run_engine: RunEngine, station: Station) -> None:
     with pytest.raises(FrameError, match="shows 0 images"):
         calibrated(run_engine, station, image="other")
+
+
+def test_a_mask_and_a_former_geometry_can_be_told_by_their_files(
+    run_engine: RunEngine, station: Station, oracle: Oracle, tmp_path: Path
+) -> None:
+    mask = np.zeros(DETECTOR.shape or (), bool)
+    mask[:50] = True
+    np.save(tmp_path / "mask.npy", mask)
+    still(0.0).to_poni(tmp_path / "before.poni")
+    calibrated(
+        run_engine, station,
+        mask=str(tmp_path / "mask.npy"), geometry=str(tmp_path / "before.poni"),
+    )  # fmt: skip
+    np.testing.assert_array_equal(oracle.calls[0]["mask"], mask)
+    assert oracle.calls[0]["geometry"].dist == still(0.0).dist
+    np.save(tmp_path / "other.npy", mask[1:])
+    with pytest.raises(RecipeError, match=r"has the shape \(239, 260\)"):
+        calibrated(run_engine, station, mask=str(tmp_path / "other.npy"))
+    with pytest.raises(FormatError, match="no file"):
+        calibrated(run_engine, station, mask=str(tmp_path / "none.npy"))
+    with pytest.raises(FormatError):
+        calibrated(run_engine, station, geometry=str(tmp_path / "none.poni"))
+    assert len(oracle.calls) == 1
+    assert station.shutter.moves == ["open", "closed"]
