@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import bluesky_azint as ba
 from bluesky_azint.calibration.cone import Cone, two_theta
-from bluesky_azint.calibration.refinement.adjustment import adjust, floor_of
+from bluesky_azint.calibration.constraints import Bounds
+from bluesky_azint.calibration.refinement.adjustment import adjust, floor_of, solvable
 from bluesky_azint.calibration.refinement.observations import Observations, observations
 from bluesky_azint.calibration.surface import FloatArray, Surface
 from bluesky_azint.errors import CalibrationError
@@ -50,6 +53,31 @@ def test_too_few_sectors_are_refused() -> None:
     found, angle = seen(np.random.default_rng(1))
     with pytest.raises(CalibrationError, match="Only 4 sectors"):
         adjust(found, angle, 1e-10, {}, use=np.arange(400) < 4)
+
+
+def test_rings_that_hold_no_geometry_are_refused() -> None:
+    found, angle = seen(np.random.default_rng(1))
+    with pytest.raises(CalibrationError, match="did not converge"):
+        adjust(replace(found, shift=np.full(400, np.nan)), angle, 1e-10, {})
+    with pytest.raises(CalibrationError, match="did not converge"), solvable():
+        np.linalg.inv(np.zeros((2, 2)))
+
+
+def test_steps_are_limited() -> None:
+    found, angle = seen(np.random.default_rng(1))
+    far = np.append(TRUE.parameters, 0.0)
+    far[:5] += [0.0, 0.0, 3.0, 1.0, 0.0]
+    fit = adjust(found, angle, 1e-10, {}, start=far)
+    assert np.isfinite(fit.values).all()
+    assert 0.0 < fit.cone.distance < 4.0
+
+
+def test_a_bound_that_is_reached_is_told() -> None:
+    found, angle = seen(np.random.default_rng(1))
+    given = {"distance": Bounds(0.1, 0.2), "rot2": Bounds(-1.0, 1.0)}
+    fit = adjust(found, angle, 1e-10, given)
+    assert fit.at_bounds == {"distance": 0.2}
+    assert fit.cone.distance == pytest.approx(0.2, abs=1e-7)
 
 
 @pytest.mark.parametrize("half", [True, False])

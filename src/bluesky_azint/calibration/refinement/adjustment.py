@@ -14,15 +14,18 @@ counts. Beyond 3 standard errors a sector counts less, beyond 6 not at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
 from bluesky_azint.calibration.constraints import (
+    Bounds,
     Constraint,
+    Fixed,
     Prior,
     constraint_rows,
     held_at_bounds,
@@ -35,7 +38,28 @@ _BENDS, _ENDS = 3.0, 6.0  # standard errors
 _CUT_SQUARE, _MEDIAN_SQUARE = 0.995, 0.4549  # of a normal distribution, cut at 3; its median
 _STEPS = 20
 _SMALL = 1e-4  # of a standard error: a step that is none
+# The longest steps: of the extent of the rings, of the distance, slopes, and of the wavelength.
+_LONGEST_CENTRE, _LONGEST_DISTANCE, _LONGEST_TILT, _LONGEST_WAVELENGTH = 0.3, 0.1, 0.2, 0.05
+_DIVERGED = (
+    "the fit did not converge: the rings that were found do not hold a geometry; look at the mask, "
+    "the calibrant and the wavelength."
+)
 Row = tuple[FloatArray, float]
+
+
+@contextmanager
+def solvable() -> Iterator[None]:
+    """Equations that have no solution are those of a fit that did not converge.
+
+    Raises
+    ------
+    CalibrationError
+        Instead of what linear algebra raises.
+    """
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise CalibrationError(_DIVERGED) from error
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +80,8 @@ class Fit:
         In pixels.
     weight
         Of the robust fit, 0 to 1.
+    at_bounds
+        The bounds that were reached, and held, by name.
     """
 
     values: FloatArray
@@ -65,6 +91,7 @@ class Fit:
     sigma: FloatArray
     floor: float
     weight: FloatArray
+    at_bounds: dict[str, float] = field(default_factory=dict)
 
     @property
     def cone(self) -> Cone:
@@ -110,7 +137,7 @@ def adjust(
     Raises
     ------
     CalibrationError
-        If there are fewer observations than free parameters.
+        If there are fewer observations than free parameters, or the fit does not converge.
     """
     use = np.ones(len(seen), dtype=bool) if use is None else use
     free = np.ones(6, dtype=bool)
@@ -134,12 +161,16 @@ def adjust(
         for by, off in _constraint_rows(held, rows or [], values, wavelength):
             matrix += np.outer(by, by)
             right -= by * off
+        if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
+            raise CalibrationError(_DIVERGED)
         covariance = _inverse(matrix, free)
-        step = covariance @ right
+        step = _shortened(covariance @ right, values, seen.places)
         values = values + step
         if np.all(np.abs(step) <= _SMALL * np.sqrt(np.diag(covariance)) + 1e-12):
             break
     residual, jacobian = _residuals(seen, two_theta, values)
+    if not np.isfinite(residual).all():
+        raise CalibrationError(_DIVERGED)
     return Fit(
         values=values,
         covariance=covariance,
@@ -148,7 +179,28 @@ def adjust(
         sigma=sigma,
         floor=floor,
         weight=weight,
+        at_bounds=_reached(constraints, held),
     )
+
+
+def _shortened(step: FloatArray, values: FloatArray, places: FloatArray) -> FloatArray:
+    """The step, no longer than what linear equations can be trusted for."""
+    centre = _LONGEST_CENTRE * float(np.ptp(places, axis=1).max())
+    distance = _LONGEST_DISTANCE * values[2]
+    longest = [centre, centre, distance, _LONGEST_TILT, _LONGEST_TILT, _LONGEST_WAVELENGTH]
+    shortened: FloatArray = step / max(1.0, float(np.abs(step / longest).max()))
+    return shortened
+
+
+def _reached(
+    constraints: Mapping[str, Constraint], held: Mapping[str, Constraint]
+) -> dict[str, float]:
+    """Bounds that have become fixed values."""
+    return {
+        name: now.value
+        for name, now in held.items()
+        if isinstance(now, Fixed) and isinstance(constraints[name], Bounds)
+    }
 
 
 def _residuals(

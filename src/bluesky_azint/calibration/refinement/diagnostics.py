@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bluesky_azint.calibration.cone import to_poni, two_theta_and_jacobian
 from bluesky_azint.calibration.constraints import Prior, constraint_rows
-from bluesky_azint.calibration.refinement.adjustment import Fit, adjust
+from bluesky_azint.calibration.refinement.adjustment import Fit, adjust, solvable
 from bluesky_azint.calibration.refinement.distortion import distortion
 from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.refinement.tilt import given_tilt, loosened
@@ -37,8 +37,15 @@ class Diagnostics:
     distortion: Distortion
 
 
+@solvable()
 def diagnose(refinement: Refinement) -> Diagnostics:
-    """Examine a refinement."""
+    """Examine a refinement.
+
+    Raises
+    ------
+    CalibrationError
+        If the equations of its sectors cannot be solved.
+    """
     jackknife, beam_jackknife = _jackknife(refinement)
     ring_error, detector_error = _predicted_errors(refinement)
     return Diagnostics(
@@ -111,15 +118,18 @@ def _held_out(refinement: Refinement) -> float:
 def _wavelength_test(refinement: Refinement) -> WavelengthTest:
     """The fit with the wavelength free, and with it the tilt if it was held."""
     known = Prior(refinement.first_wavelength, _DOUBT * refinement.first_wavelength)
-    fit = adjust(
-        refinement.seen,
-        refinement.two_theta,
-        refinement.first_wavelength,
-        refinement.constraints | {"wavelength": known},
-        rows=loosened(refinement.rows),
-        use=refinement.used,
-        start=refinement.fit.values,
-    )
+    try:
+        fit = adjust(
+            refinement.seen,
+            refinement.two_theta,
+            refinement.first_wavelength,
+            refinement.constraints | {"wavelength": known},
+            rows=loosened(refinement.rows),
+            use=refinement.used,
+            start=refinement.fit.values,
+        )
+    except CalibrationError:  # the rings tell the wavelength not at all
+        return WavelengthTest(relative=0.0, sigma=float("inf"), testable=False)
     sigma = float(np.sqrt(fit.covariance[5, 5]))
     relative = float(np.clip(fit.values[5], -_DOUBT, _DOUBT))
     return WavelengthTest(relative=relative, sigma=sigma, testable=sigma < _TESTABLE)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bluesky_azint.calibrants import Calibrant
 from bluesky_azint.calibration.cone import Cone
 from bluesky_azint.calibration.constraints import Constraint, Fixed, check_constraints
-from bluesky_azint.calibration.refinement.adjustment import Fit
+from bluesky_azint.calibration.refinement.adjustment import Fit, solvable
 from bluesky_azint.calibration.refinement.agreement import adjust_to_those_that_agree
 from bluesky_azint.calibration.refinement.approach import approach
 from bluesky_azint.calibration.refinement.lines import Lines, lines_on
@@ -32,6 +32,7 @@ _SETTLED = 0.03  # pixels: a pass that moves the rings no farther is the last
 _SETTLED_WIDTH = 0.1  # the same, for the logarithm of their widths
 
 
+@solvable()
 def refine(
     image: NDArray[Any],
     mask: NDArray[np.bool_],
@@ -70,7 +71,7 @@ def refine(
     Raises
     ------
     CalibrationError
-        If there are no rings near where they should be, or too few.
+        If there are no rings near where they should be, or too few, or they hold no geometry.
     RecipeError
         If the constraints are wrong.
     """

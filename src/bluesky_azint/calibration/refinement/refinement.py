@@ -121,7 +121,7 @@ def refinement_of(
         residual_relative=float(np.sqrt(np.average(relative**2, weights=information))),
         sectors=sectors,
         rings=_rings(calibrant, wavelength, lines, seen, fit, used),
-        fixed=_fixed(constraints, rows),
+        fixed=_fixed(constraints, rows, fit.at_bounds),
         lines=lines,
         seen=seen,
         fit=fit,
@@ -183,12 +183,18 @@ def _rings(
     return tuple(rings)
 
 
-def _fixed(constraints: Mapping[str, Constraint], rows: list[Row]) -> dict[str, str]:
+def _fixed(
+    constraints: Mapping[str, Constraint], rows: list[Row], at_bounds: Mapping[str, float]
+) -> dict[str, str]:
     """Parameters that were not refined, and why."""
     fixed = {
         name: f"{name} was held at {one.value:g}, as asked for."
         for name, one in constraints.items()
         if isinstance(one, Fixed)
+    }
+    fixed |= {
+        name: f"{name} reached its bound {bound:g} and was held there."
+        for name, bound in at_bounds.items()
     }
     if len(rows) == 2:
         fixed["tilt"] = (

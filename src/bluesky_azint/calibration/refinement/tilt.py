@@ -17,6 +17,7 @@ from bluesky_azint.calibration.refinement.adjustment import Fit, Row, adjust
 from bluesky_azint.calibration.refinement.lines import Lines
 from bluesky_azint.calibration.refinement.observations import Observations
 from bluesky_azint.calibration.surface import FloatArray
+from bluesky_azint.errors import CalibrationError
 
 _TILT = np.deg2rad(1.0)
 _TOLD = 0.03  # of the width: a ring that moves less does not tell the tilt, or less than the floor
@@ -91,6 +92,11 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
     unknown = [3 + axis for axis in axes]
     others, tilts = fit.jacobian[:, :3] * root, fit.jacobian[:, unknown] * root
     scale = np.linalg.norm(others, axis=0)
+    if not (np.isfinite(scale).all() and scale.all()):
+        raise CalibrationError(
+            "the fit did not converge: nearly all sectors disagree with the geometry; look at the "
+            "mask, the calibrant and the wavelength."
+        )
     taken, *_ = np.linalg.lstsq(others / scale, tilts, rcond=None)
     left = tilts - (others / scale) @ taken
     mean_square = left.T @ left / fit.information.sum() * _TILT**2
