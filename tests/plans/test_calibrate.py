@@ -21,7 +21,13 @@ from bluesky_azint.devices import (
     GeometryDevice,
     SimulatedDiffractionDetector,
 )
-from bluesky_azint.errors import CalibrationRefused, FormatError, FrameError, RecipeError
+from bluesky_azint.errors import (
+    CalibrationRefused,
+    FormatError,
+    FrameError,
+    GeometryError,
+    RecipeError,
+)
 from bluesky_azint.plans import CalibrationOutcome, calibrate_detector
 from bluesky_azint.store import DirectoryStore
 from tests.plans.conftest import (
@@ -399,8 +405,12 @@ def test_the_model_must_be_known(
     run_engine: RunEngine, station: Station, store: DirectoryStore, oracle: Oracle
 ) -> None:
     del station.det.model
+    taken = list(station.beamline.taken)
     with pytest.raises(RecipeError, match=r"det\.model"):
         run_engine(calibrate_detector(station.det, wavelength=WAVELENGTH))
+    with pytest.raises(GeometryError, match="Pilatsu"):
+        run_engine(calibrate_detector(station.det, wavelength=WAVELENGTH, model="Pilatsu1M"))
+    assert station.beamline.taken == taken
     station.det.model = DETECTOR
     calibrated(run_engine, station, store=store)
     del station.det.model
