@@ -129,8 +129,9 @@ class Keeper:
                     calibration, image, Path(temporary) / _REPORT,
                     raw_uid=self.run_uid, date=self.moment, images=pictures,
                 ).read_bytes()  # fmt: skip
-        except (AzintError, OSError) as error:
-            logger.warning("There is no report of the calibration: %s", error)
+        except Exception as error:
+            known = isinstance(error, AzintError | OSError)
+            logger.warning("There is no report of the calibration: %s", error, exc_info=not known)
             return {}
         return {_REPORT: page} | {f"{what}.png": picture for what, picture in pictures.items()}
 

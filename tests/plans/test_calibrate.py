@@ -261,6 +261,25 @@ def test_the_report_is_stored_though_the_folder_cannot_be_written(
     assert "The report cannot be written to" in caplog.text
 
 
+@pytest.mark.parametrize("error", [RecipeError("No matplotlib."), KeyError("font")])
+def test_a_calibration_is_kept_though_nothing_can_be_drawn(
+    run_engine: RunEngine,
+    station: Station,
+    store: DirectoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bluesky_azint.report.report_images", broken)
+    outcome = calibrated(run_engine, station, store=store)
+    assert outcome.status == "accepted"
+    assert dict(store.get(outcome.record_uid).files) == {}
+    assert f"There is no report of the calibration: {error}" in caplog.text
+
+
 def test_a_refusal_is_a_clean_end_with_a_run_that_says_why(
     run_engine: RunEngine,
     station: Station,
