@@ -216,7 +216,7 @@ def _inconsistent(diagnostics: Diagnostics) -> list[str]:
     if test.testable and significant:
         return [
             (
-                f"The rings would fit better at a wavelength {test.relative:+.2%} (+- {test.sigma:.2%}) "
+                f"The rings would fit better at a wavelength {test.relative:+.2%} (+- {100 * test.sigma:.1g}%) "
                 "from the stated one: the wavelength, the lattice of the calibrant or the shape of the "
                 "detector is another one; one image does not tell which."
             )
