@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,38 @@ def test_wrong_constraints_are_refused() -> None:
         Prior(1.0, 0.0)
     with pytest.raises(RecipeError, match="rise"):
         Bounds(2.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "0.1", None])
+def test_only_numbers_are_constraints(value: Any) -> None:
+    with pytest.raises(RecipeError, match="finite number"):
+        Fixed(value)
+    with pytest.raises(RecipeError, match="finite number"):
+        Prior(value, 1.0)
+    with pytest.raises(RecipeError, match="finite number"):
+        Prior(1.0, value)
+    bare: Any = {"rot1": value}
+    with pytest.raises(RecipeError, match=r"rot1 is constrained by .* give Fixed\(value\)"):
+        check_constraints(bare)
+
+
+def test_bounds_may_be_open_to_one_side() -> None:
+    check_constraints({"dist": Bounds(0, np.inf)})
+    with pytest.raises(RecipeError, match="A bound cannot be nan"):
+        Bounds(np.nan, 1.0)
+
+
+@pytest.mark.parametrize("constraint", [Fixed(0.0), Prior(-0.1, 1.0), Bounds(-2.0, -1.0)])
+def test_distances_are_positive(constraint: Constraint) -> None:
+    with pytest.raises(RecipeError, match=r"dist is to be .* must be positive"):
+        check_constraints({"dist": constraint})
+
+
+def test_constraints_that_contradict_are_refused() -> None:
+    with pytest.raises(RecipeError, match="Both dist and distance"):
+        check_constraints({"dist": Fixed(0.2), "distance": Fixed(0.21)})
+    check_constraints({"dist": Fixed(0.2), "distance": Prior(0.21, 0.01)})
+    for constraint in (Fixed(1.06e-10), Prior(1.06e-10, 1e-10)):
+        with pytest.raises(RecipeError, match=r"stated as 1e-10 m and constrained to 1\.06e-10 m"):
+            check_constraints({"wavelength": constraint}, 1e-10)
+    check_constraints({"wavelength": Fixed(1.04e-10)}, 1e-10)

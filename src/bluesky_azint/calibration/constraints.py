@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,16 @@ from bluesky_azint.errors import RecipeError
 FloatArray = NDArray[np.float64]
 NAMES = (*PONI_PARAMETERS, *PARAMETERS, "wavelength")
 _SHARP = 1e-9  # metres and radians; far below what any image can tell
+_LENGTHS = ("dist", "distance", "wavelength")  # which are positive
+_WAVELENGTH = 0.05  # relative: farther from the stated one a constraint contradicts it
+
+
+def _see_numbers(what: str, *values: object, limits: bool = False) -> None:
+    """Only limits may be infinite."""
+    for value in values:
+        number = float(value) if isinstance(value, Real) else np.nan
+        if np.isnan(number) or (np.isinf(number) and not limits):
+            raise RecipeError(f"{what} cannot be {value!r}; give a finite number.")
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,9 @@ class Fixed:
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        _see_numbers("A fixed value", self.value)
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class Prior:
     sigma: float
 
     def __post_init__(self) -> None:
+        _see_numbers("What is known of a parameter", self.value, self.sigma)
         if not self.sigma > 0:
             raise RecipeError(f"A prior has the standard error {self.sigma}; it must be positive.")
 
@@ -74,6 +89,7 @@ class Bounds:
     high: float
 
     def __post_init__(self) -> None:
+        _see_numbers("A bound", self.low, self.high, limits=True)
         if not self.low < self.high:
             raise RecipeError(f"The bounds ({self.low}, {self.high}) must rise.")
 
@@ -81,24 +97,55 @@ class Bounds:
 Constraint = Fixed | Prior | Bounds
 
 
-def check_constraints(constraints: Mapping[str, Constraint]) -> None:
+def check_constraints(
+    constraints: Mapping[str, Constraint], wavelength: float | None = None
+) -> None:
     """See that the constraints can be used.
+
+    Parameters
+    ----------
+    constraints
+        By name.
+    wavelength
+        The one that is stated, in metres, if one is.
 
     Raises
     ------
     RecipeError
-        If a name is unknown, or the wavelength is bounded without a prior.
+        If a name is unknown, something is no constraint, the wavelength is bounded without a prior,
+        or constraints contradict each other, the wavelength, or nature.
     """
     for name, constraint in constraints.items():
         if name not in NAMES:
             raise RecipeError(
                 f"There is no parameter {name!r} to constrain; there are {', '.join(NAMES)}."
             )
+        if not isinstance(constraint, Fixed | Prior | Bounds):
+            raise RecipeError(
+                f"{name} is constrained by {constraint!r}, which does not say how: give "
+                "Fixed(value), Prior(value, sigma) or Bounds(low, high)."
+            )
         if name == "wavelength" and isinstance(constraint, Bounds):
             raise RecipeError(
                 "One image cannot tell the wavelength from the distance: give it a Prior, or leave "
                 "it as it is."
             )
+        highest = constraint.high if isinstance(constraint, Bounds) else constraint.value
+        if name in _LENGTHS and not highest > 0:
+            raise RecipeError(f"{name} is to be {highest:g} m; it must be positive.")
+    if all(isinstance(constraints.get(name), Fixed) for name in ("dist", "distance")):
+        raise RecipeError(
+            "Both dist and distance are fixed, along the detector's normal and along the beam; that "
+            "leaves the tilt hardly a choice. Fix one of them."
+        )
+    known = constraints.get("wavelength")
+    if wavelength is None or known is None or isinstance(known, Bounds):
+        return
+    if abs(known.value / wavelength - 1.0) > _WAVELENGTH:
+        raise RecipeError(
+            f"The wavelength is stated as {wavelength:g} m and constrained to {known.value:g} m; "
+            f"they must agree to {100 * _WAVELENGTH:g} %. Both are in metres."
+        )
 
 
 def constraint_rows(

@@ -157,12 +157,12 @@ def adjust(
         information = weight / (sigma**2 + floor**2)
         matrix = jacobian.T @ (information[:, np.newaxis] * jacobian)
         right = -jacobian.T @ (information * residual)
+        if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
+            raise CalibrationError(_DIVERGED)
         held = held_at_bounds(held, values)
         for by, off in _constraint_rows(held, rows or [], values, wavelength):
             matrix += np.outer(by, by)
             right -= by * off
-        if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
-            raise CalibrationError(_DIVERGED)
         covariance = _inverse(matrix, free)
         step = _shortened(covariance @ right, values, seen.places)
         values = values + step

@@ -76,7 +76,7 @@ def refine(
         If the constraints are wrong.
     """
     constraints = dict(constraints or {})
-    check_constraints(constraints)
+    check_constraints(constraints, wavelength)
     tell = progress or (lambda what, done: None)
     known = constraints.get("wavelength")
     if isinstance(known, Fixed):
