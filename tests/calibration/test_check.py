@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bluesky_azint.calibrants import calibrant, ring_two_theta
 from bluesky_azint.calibration.check import check_geometry
 from bluesky_azint.calibration.figures import check_figures
 from bluesky_azint.calibration.result import Calibration
-from bluesky_azint.errors import FrameError, GeometryError
+from bluesky_azint.errors import FrameError, GeometryError, RecipeError
 from tests.calibration.made import calibration
 
 PIXEL = 172e-6
@@ -96,9 +97,11 @@ def test_a_detector_that_has_moved_away() -> None:
 def test_a_wavelength_that_is_wrong() -> None:
     moved = replace(TRUE, wavelength=0.404e-10, dist=TRUE.dist / 1.0102)
     check = check_geometry(frame(), moved)
-    assert check.verdict == "drifted"
-    assert "wavelength that is 1.0" in check.reasons[-1]
-    assert "% shorter" in check.reasons[-1]
+    # The rings are where they should be: that is no drift, but it is said.
+    assert check.good
+    assert check.reasons == ()
+    assert "wavelength that is 1.0" in check.notes[-1]
+    assert "% shorter" in check.notes[-1]
 
 
 def test_what_is_far_off_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +136,22 @@ def test_what_cannot_be_checked() -> None:
         check_geometry(np.zeros((3, 4)), TRUE)
     with pytest.raises(GeometryError, match="no wavelength"):
         check_geometry(frame(), replace(TRUE, wavelength=None))
+    for tolerance in (0.0, -0.1, np.nan, np.inf):
+        with pytest.raises(RecipeError, match="positive number of pixels"):
+            check_geometry(frame(), TRUE, tolerance_px=tolerance)
+
+
+def test_a_calibrant_from_a_file(tmp_path: Path) -> None:
+    lines = "".join(f"{ring.d:.6f}\n" for ring in CEO2.rings)
+    (tmp_path / "ours.D").write_text(lines)
+    assert check_geometry(frame(), TRUE, str(tmp_path / "ours.D")).verdict == "good"
+
+
+def test_an_image_that_does_not_tell_so_small_a_shift() -> None:
+    check = check_geometry(frame(), TRUE, tolerance_px=1e-4)
+    assert check.verdict == "refused"
+    assert check.refitted is None
+    assert "does not tell shifts of less than" in check.reasons[0]
 
 
 def test_the_figures_of_a_check() -> None:

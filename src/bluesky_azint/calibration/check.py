@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.calibrants import Calibrant, ring_two_theta
-from bluesky_azint.calibrants import calibrant as catalogued
 from bluesky_azint.calibration.calibrate import calibrate
 from bluesky_azint.calibration.cone import Cone, two_theta_and_jacobian
 from bluesky_azint.calibration.preparation import (
@@ -34,12 +33,12 @@ from bluesky_azint.calibration.refinement.refine import refine
 from bluesky_azint.calibration.refinement.refinement import Refinement
 from bluesky_azint.calibration.result import Calibration, RingFit, Sectors, WavelengthTest
 from bluesky_azint.calibration.surface import FloatArray, Surface
-from bluesky_azint.errors import CalibrationError, GeometryError
+from bluesky_azint.errors import CalibrationError, GeometryError, RecipeError
 from bluesky_azint.geometry import Geometry
 
 Judgement = Literal["good", "drifted", "refused"]
 
-_SIGNIFICANT = 3.0  # standard errors
+_SIGNIFICANT, _INSIDE = 3.0, 2.0  # standard errors
 _FEWEST_RINGS, _FEWEST_SECTORS = 3, 16
 _SEEN = 0.4  # of the strength of the rings on the detector
 _RESIDUAL, _RESIDUAL_OF_WIDTH = 0.45, 0.16  # pixels, and share of the width of rings
@@ -167,7 +166,7 @@ def check_geometry(
     geometry
         With a wavelength.
     calibrant
-        Its name in the catalogue, or its rings.
+        Its name in the catalogue, the path of a CIF or .D file, or its rings.
     mask
         Of detector shape, True = masked: added to the detector's own, and to pixels without a count.
     tolerance_px
@@ -183,10 +182,16 @@ def check_geometry(
     GeometryError
         If the geometry has no wavelength, or corrects for parallax.
     RecipeError
-        If there is no such calibrant, or it has no rings at this wavelength.
+        If there is no such calibrant, it has no rings at this wavelength, or the tolerance is not
+        positive and finite.
     """
-    if isinstance(calibrant, str):
-        calibrant = catalogued(calibrant)
+    from bluesky_azint.io.calibrants import calibrant as any_calibrant
+
+    if not 0 < tolerance_px < np.inf:
+        raise RecipeError(
+            f"The tolerance is {tolerance_px} px; it must be a positive number of pixels."
+        )
+    calibrant = any_calibrant(calibrant)
     frame = as_frame(image)
     geometry = replace(_usable(geometry), detector=detector_of(geometry.detector, frame))
     surface = Surface(geometry.detector)
@@ -244,9 +249,9 @@ def _refined(
             image, check.mask, surface, check.calibrant, wavelength, Cone.of(geometry),
             progress=progress,
         )  # fmt: skip
+        told = diagnose(refined)
     except CalibrationError as error:
         return f"Near the geometry nothing can be refined: {error}"
-    told = diagnose(refined)
     if doubt := _doubt(refined, told.ring_error_px):
         return f"A refinement from the geometry cannot be trusted: {doubt}"
     return _Found(
@@ -355,27 +360,36 @@ def _rings(calibrant: Calibrant, found: _Found, residual: FloatArray) -> tuple[R
 
 def _judged(check: GeometryCheck) -> GeometryCheck:
     """The check with its verdict."""
-    reasons = []
-    noise = _SIGNIFICANT * np.nan_to_num(check.shift_sigma_px)
-    if check.shift_px > max(check.tolerance_px, noise):
+    doubt = _wavelength_doubt(check.wavelength_test)
+    sigma, tolerance = np.nan_to_num(check.shift_sigma_px), check.tolerance_px
+    noise = _SIGNIFICANT * sigma
+    if check.shift_px > max(tolerance, noise):
         slow, fast = check.centre_shift_px
-        reasons.append(
+        shift = (
             f"The rings are {check.shift_px:.2f} px ({check.shift_relative * 1e6:.0f} ppm) from "
             f"where the geometry has them: the centre of the beam has moved by {slow:.2f} px along "
             f"the slow and {fast:.2f} px along the fast axis, the distance by "
             f"{check.distance_shift * 1e6:.0f} ppm. Calibrate the detector again."
         )
-    test = check.wavelength_test
-    if test is not None and test.testable:
-        off = abs(test.relative)
-        if off > max(_WAVELENGTH, _WAVELENGTH_SIGMAS * test.sigma):
-            reasons.append(
-                f"The rings ask for a wavelength that is {100 * off:.2f} % "
-                f"{'longer' if test.relative > 0 else 'shorter'}, for another calibrant, or for a "
-                "correction of the detector's distortion."
-            )
-    notes = list(check.notes)
-    if noise > check.tolerance_px:
-        notes.append(f"The image does not tell shifts of less than {noise:.2f} px.")
-    verdict: Judgement = "drifted" if reasons else "good"
-    return replace(check, verdict=verdict, reasons=tuple(reasons), notes=tuple(notes))
+        return replace(check, verdict="drifted", reasons=(shift, *doubt))
+    if noise > tolerance and check.shift_px + _INSIDE * sigma > tolerance:
+        blind = (
+            f"The image does not tell shifts of less than {noise:.2f} px, and {tolerance:g} px are "
+            "tolerated: expose it for longer, or tolerate more."
+        )
+        return replace(check, verdict="refused", reasons=(blind, *doubt), refitted=None)
+    return replace(check, verdict="good", notes=(*check.notes, *doubt))
+
+
+def _wavelength_doubt(test: WavelengthTest | None) -> tuple[str, ...]:
+    """What the rings say against the wavelength: no drift, if they are where they should be."""
+    if test is None or not test.testable:
+        return ()
+    if abs(test.relative) <= max(_WAVELENGTH, _WAVELENGTH_SIGMAS * test.sigma):
+        return ()
+    doubt = (
+        f"The rings ask for a wavelength that is {100 * abs(test.relative):.2f} % "
+        f"{'longer' if test.relative > 0 else 'shorter'}, for another calibrant, or for a "
+        "correction of the detector's distortion."
+    )
+    return (doubt,)
