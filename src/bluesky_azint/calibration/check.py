@@ -144,6 +144,7 @@ class _Found:
     rings: tuple[RingFit, ...]
     sectors: Sectors
     wavelength_test: WavelengthTest | None
+    notes: tuple[str, ...] = ()
 
 
 def check_geometry(
@@ -243,11 +244,11 @@ def _refined(
 ) -> _Found | str:
     """What is found near the geometry; or why that cannot be trusted."""
     geometry = check.geometry
-    wavelength = geometry.wavelength or np.nan
+    start, wavelength = Cone.of(geometry), geometry.wavelength or np.nan
     try:
         refined = refine(
-            image, check.mask, surface, check.calibrant, wavelength, Cone.of(geometry),
-            progress=progress,
+            image, check.mask, surface, check.calibrant, wavelength, start,
+            hold_tilt=(start.tilt1, start.tilt2), progress=progress,
         )  # fmt: skip
         told = diagnose(refined)
     except CalibrationError as error:
@@ -262,6 +263,7 @@ def _refined(
         rings=refined.rings,
         sectors=refined.sectors,
         wavelength_test=told.wavelength_test,
+        notes=(refined.fixed["tilt"],) if "tilt" in refined.fixed else (),
     )
 
 
@@ -328,6 +330,7 @@ def _compared(check: GeometryCheck, surface: Surface, found: _Found) -> Geometry
         rings=_rings(check.calibrant, found, residual),
         sectors=replace(sectors, two_theta=two_theta, chi=given.chi(places), residual_px=residual),
         wavelength_test=found.wavelength_test,
+        notes=(*check.notes, *found.notes),
     )
 
 

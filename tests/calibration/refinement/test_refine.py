@@ -250,7 +250,7 @@ def test_behenate_on_a_ccd(shared_data: Path) -> None:
     geometry = _published(folder, image.shape)
     found = _refined_from(geometry, image, image < 1, "AgBh")
     assert found.residual_px < 0.72
-    assert "tilt" in found.fixed
+    assert "held at 0" in found.fixed["tilt"]
     published = Cone.of(geometry)
     assert found.cone.distance == pytest.approx(published.distance, rel=3e-3)
     assert abs(found.cone.centre1 - published.centre1) < 0.5 * 158e-6
@@ -258,6 +258,11 @@ def test_behenate_on_a_ccd(shared_data: Path) -> None:
     test = diagnose(found).wavelength_test
     assert not test.testable
     assert abs(test.relative) <= 0.1
+    held = refine(
+        image, image < 1, found.surface, found.calibrant, found.wavelength, published,
+        hold_tilt=(0.01, -0.02),
+    ).cone  # fmt: skip
+    assert (held.tilt1, held.tilt2) == pytest.approx((0.01, -0.02), abs=1e-5)
 
 
 def _published(folder: Path, shape: tuple[int, ...]) -> ba.Geometry:

@@ -25,6 +25,7 @@ def adjust_to_those_that_agree(
     wavelength: float,
     constraints: dict[str, Constraint],
     before: Fit | None,
+    hold_tilt: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Fit, list[Row], NDArray[np.bool_]]:
     """The fit, what holds the tilt in it, and which lines it is of."""
     if len(seen) < _FEWEST:
@@ -37,7 +38,7 @@ def adjust_to_those_that_agree(
 
     def fitted(used: NDArray[np.bool_]) -> tuple[Fit, list[Row]]:
         return adjust_with_tilt(
-            lines, seen, two_theta, wavelength, constraints, used[seen.line], start
+            lines, seen, two_theta, wavelength, constraints, used[seen.line], start, hold_tilt
         )
 
     used = np.ones(len(lines), dtype=bool)

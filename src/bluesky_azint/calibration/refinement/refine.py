@@ -42,6 +42,7 @@ def refine(
     start: Cone,
     *,
     constraints: Mapping[str, Constraint] | None = None,
+    hold_tilt: tuple[float, float] = (0.0, 0.0),
     passes: int = 4,
     progress: Callable[[str, float], None] | None = None,
 ) -> Refinement:
@@ -63,6 +64,8 @@ def refine(
         A stand that is right to a few pixels.
     constraints
         By name, see `bluesky_azint.calibration.constraints`.
+    hold_tilt
+        The slopes of a tilt that the rings do not tell, as of a cone.
     passes
         How often at most the pixels are fitted.
     progress
@@ -85,7 +88,7 @@ def refine(
     tell("Looking for the rings", 0.0)
     lines, seen, absent = approach(sampler, start, lines_on(surface, start, calibrant, wavelength))
     lines = lines.alike()
-    fit, rows, _ = adjust_to_those_that_agree(lines, seen, wavelength, constraints, None)
+    fit, rows, _ = adjust_to_those_that_agree(lines, seen, wavelength, constraints, None, hold_tilt)
     among, before, used = None, fit, np.ones(len(lines), dtype=bool)
     for turn in range(passes):
         tell("Refining", (turn + 1) / (passes + 1))
@@ -97,7 +100,9 @@ def refine(
         lines, seen, among = measure(sampler, cone, lines, others, among, few)
         lines = lines.alike()
         seen = replace(seen, sigma=errors_by_scatter(seen, surface.size))
-        fit, rows, used = adjust_to_those_that_agree(lines, seen, wavelength, constraints, before)
+        fit, rows, used = adjust_to_those_that_agree(
+            lines, seen, wavelength, constraints, before, hold_tilt
+        )
         settled = all(
             abs(np.log(one / width[ring])) < _SETTLED_WIDTH
             for ring, one in zip(lines.ring, lines.fwhm, strict=True)

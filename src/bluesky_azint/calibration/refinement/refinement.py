@@ -196,15 +196,16 @@ def _fixed(
         name: f"{name} reached its bound {bound:g} and was held there."
         for name, bound in at_bounds.items()
     }
+    where = "as it was told" if any(target for _, target in rows) else "at 0"
     if len(rows) == 2:
         fixed["tilt"] = (
-            "The rings do not tell the tilt: 1 degree hardly moves them. It was held at 0. Centre "
+            f"The rings do not tell the tilt: 1 degree hardly moves them. It was held {where}. Centre "
             "and distance are those for that tilt; their errors, and those of the tilt, allow for 1 "
             "degree."
         )
     elif rows:
         fixed["tilt"] = (
-            "The rings tell the tilt in one direction only; in the other it was held at 0. The errors "
-            "allow for 1 degree."
+            f"The rings tell the tilt in one direction only; in the other it was held {where}. The "
+            "errors allow for 1 degree."
         )
     return fixed

@@ -36,10 +36,12 @@ def adjust_with_tilt(
     constraints: dict[str, Constraint],
     use: NDArray[np.bool_],
     start: FloatArray | None,
+    hold_tilt: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Fit, list[Row]]:
     """A fit in which the tilt is held where the rings do not tell it, and the rows that hold it."""
     fit = adjust(seen, two_theta, wavelength, constraints, use=use, start=start)
-    rows = _untold_tilt(fit, lines.fwhm[seen.line] / seen.scale, _tilts_to_tell(constraints))
+    width = lines.fwhm[seen.line] / seen.scale
+    rows = _untold_tilt(fit, width, _tilts_to_tell(constraints), hold_tilt)
     if not rows:
         return fit, rows
     held = adjust(seen, two_theta, wavelength, constraints, rows=rows, use=use, start=start)
@@ -81,8 +83,10 @@ def _tilts_to_tell(constraints: Mapping[str, Constraint]) -> list[int]:
     return [axis for axis, names in enumerate(_SAME_TILT) if not told & names]
 
 
-def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
-    """Rows that hold those directions of the tilt at 0 that the rings do not tell.
+def _untold_tilt(
+    fit: Fit, fwhm: FloatArray, axes: list[int], hold_tilt: tuple[float, float]
+) -> list[Row]:
+    """Rows that hold those directions of the tilt that the rings do not tell.
 
     What the centre and the distance can take up of a tilt does not count. A tilt is told if a
     degree moves the rings by a good part of their width, and by more than they are out of place for
@@ -109,5 +113,5 @@ def _untold_tilt(fit: Fit, fwhm: FloatArray, axes: list[int]) -> list[Row]:
         if moved < max(_TOLD * width, fit.floor) and not precise:
             by = np.zeros(6)
             by[unknown] = direction / _SHARP
-            rows.append((by, 0.0))
+            rows.append((by, float(direction @ np.array(hold_tilt)[axes]) / _SHARP))
     return rows
