@@ -85,7 +85,7 @@ def test_real_frames_are_scanned_and_kept(tmp_path: Path, shared_data: Path) -> 
         (["--picture", "no/new.png"], 1, "no folder"),
         (["--npt", "0"], 2, "npt is 0"),
         (["--unit", "q"], 2, "q_A^-1"),
-        (["--calibrant", "salt"], 2, "CeO2"),
+        (["--calibrant", "salt"], 2, "no calibrant 'salt'"),
     ],
 )
 def test_what_cannot_be_shown_is_told_at_once(

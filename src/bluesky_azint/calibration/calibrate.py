@@ -115,7 +115,7 @@ def calibrate(
     known = detector_of(detector, frame)
     metres = wavelength_of(wavelength, energy_kev)
     limits = distance_limits(distance, geometry)
-    check_constraints(constraints or {})
+    check_constraints(constraints or {}, metres)
     counts, bad = counts_of(frame, known, mask)
     rings = lines_to_find(_calibrant(calibrant), metres)
     lasting, found = lasting_mask(frame, known, None if mask is None else np.asarray(mask, bool))
@@ -141,6 +141,14 @@ class Job:
     distance: tuple[float, float] | None
     geometry: Geometry | None
     constraints: dict[str, Constraint]
+
+    @property
+    def tilt(self) -> tuple[float, float]:
+        """The slopes to keep where the rings do not tell them."""
+        if self.geometry is None:
+            return 0.0, 0.0
+        cone = Cone.of(self.geometry)
+        return cone.tilt1, cone.tilt2
 
 
 def distance_limits(
@@ -207,7 +215,10 @@ def _calibration(job: Job, tell: Progress) -> Calibration:
         candidate = best.cone(job.surface.size).geometry(job.surface, job.wavelength)
         return replace(refused, match=match, candidate=candidate, reasons=(trouble,))
     tell("Examining the geometry", 0.95)
-    return _judged(job, match, refinement)
+    try:
+        return _judged(job, match, refinement)
+    except CalibrationError as error:
+        return replace(refused, match=match, reasons=(str(error),))
 
 
 def _found(
@@ -296,6 +307,7 @@ def _refined(
                 job.wavelength,
                 candidate.cone(job.surface.size),
                 constraints=job.constraints,
+                hold_tilt=job.tilt,
                 progress=partly,
             )
         except CalibrationError as error:
