@@ -34,7 +34,9 @@ def test_geometries_are_found(kind: str, seed: int) -> None:
     assert np.nanmax(np.abs(outcome.pulls)) < 5
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("E-noise", 0), ("E-distance", 1), ("F-wavelength-1", 0)])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("E-noise", 0), ("E-distance", 1), ("F-wavelength-1", 0)]
+)
 def test_what_cannot_be_trusted_is_not_accepted(kind: str, seed: int) -> None:
     outcome = run_one((kind, seed))
     assert outcome.as_wanted, outcome
