@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bluesky_azint.errors import GeometryError
 
 KEV_METRES = 12.398419843320026e-10
-"""Photon energy in keV times wavelength in metres."""
+"""Photon energy in keV times wavelength in metres: h c / e, exact since the SI of 2019."""
 
 
 def linear_attenuation(material: str, energy: float) -> float:

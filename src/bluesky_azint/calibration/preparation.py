@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from bluesky_azint.attenuation import KEV_METRES
 from bluesky_azint.badpixels import propose_mask
 from bluesky_azint.calibrants import Calibrant
 from bluesky_azint.calibration.counting import lifted
@@ -18,8 +19,6 @@ from bluesky_azint.errors import FrameError, RecipeError
 
 Mask = NDArray[np.bool_]
 
-# h c, in metre times kilo-electronvolt: CODATA 2022, exact.
-PLANCK_TIMES_LIGHT = 1.239841984332e-09
 _LARGEST = 2.0**32 - 129  # from here on 32-bit detectors mean no counts, whatever holds them now
 _SHORTEST, _LONGEST = 1e-12, 1e-8  # wavelengths, metres
 _LEAST_USABLE = 0.02  # of the pixels
@@ -81,7 +80,7 @@ def wavelength_of(wavelength: float | None, energy_kev: float | None) -> float:
         )
     if energy_kev is not None and not energy_kev > 0:
         raise RecipeError(f"The energy is {energy_kev} keV; it must be positive.")
-    metres = float(wavelength if wavelength is not None else PLANCK_TIMES_LIGHT / energy_kev)  # type: ignore[operator]
+    metres = float(wavelength if wavelength is not None else KEV_METRES / energy_kev)  # type: ignore[operator]
     if not _SHORTEST <= metres <= _LONGEST:
         raise RecipeError(
             f"The wavelength is {metres:g} m, which no diffraction has; it is given in metres "

@@ -34,6 +34,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bluesky_azint.conversions.pose import KEV_ANGSTROM
 from bluesky_azint.errors import FormatError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.io.poni import poni_lines
@@ -44,7 +45,6 @@ from bluesky_azint.units import unit as unit_of
 
 _ROWS_PER_CHUNK = 16
 _BYTES_PER_CHUNK = 2**20  # what HDF5 caches of a dataset; a larger chunk holds one row
-_KEV_ANGSTROM = 12.398419843320026  # h c / e, exact since the SI of 2019
 _REFERENCE = "J. Kieffer, D. Karkoulis, J. Phys. Conf. Ser. 425 (2013) 202012 (the geometry)"
 _ATTRIBUTES = {
     "intensity": {"long_name": "intensity", "units": "arbitrary units"},
@@ -343,7 +343,7 @@ def _write_instrument(
     angstrom = np.nan if wavelength is None else wavelength * 1e10
     monochromator["wavelength"] = angstrom
     monochromator["wavelength"].attrs["units"] = "angstrom"
-    monochromator["energy"] = _KEV_ANGSTROM / angstrom
+    monochromator["energy"] = KEV_ANGSTROM / angstrom
     monochromator["energy"].attrs["units"] = "keV"
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from importlib.metadata import version
 
+from bluesky_azint.attenuation import KEV_METRES
 from bluesky_azint.calibration.result import Calibration
 from bluesky_azint.report.markup import NOTHING, TIMES, number, table
-
-KEV_ANGSTROM = 12.398419843320026  # h c / e: exact in the SI of 2019
 
 
 def provenance_table(
     calibration: Calibration, *, raw_uid: str | None, date: datetime | None
 ) -> str:
     """Where it all comes from."""
-    wavelength = calibration.wavelength * 1e10
+    angstrom = calibration.wavelength * 1e10
+    energy = KEV_METRES / calibration.wavelength
     rows = [
         *_detector_rows(calibration),
         ("calibrant", f"{calibration.calibrant.name}: {calibration.calibrant.source}"),
-        ("wavelength", f"{wavelength:.6g} Å, {KEV_ANGSTROM / wavelength:.6g} keV"),
+        ("wavelength", f"{angstrom:.6g} Å, {energy:.6g} keV"),
         ("masked", f"{100 * calibration.mask.mean():.2f} % of the pixels"),
         ("raw run", raw_uid or NOTHING),
         ("date", NOTHING if date is None else date.isoformat(" ", "seconds")),

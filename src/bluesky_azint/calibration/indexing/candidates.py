@@ -116,9 +116,7 @@ def _nearest_lines(
 ) -> NDArray[np.intp]:
     """The line of each arc, -1 where none is near or the arc is uneven."""
     angle, per_pixel, scatter = mean_angles(pieces, parameters)
-    after = np.clip(np.searchsorted(reference.two_theta, angle), 1, len(reference.two_theta) - 1)
-    nearer = angle - reference.two_theta[after - 1] < reference.two_theta[after] - angle
-    line = np.where(nearer, after - 1, after)
+    line = reference.nearest(angle)
     distance = np.abs(angle - reference.two_theta[line]) / per_pixel
     return np.where((distance < within) & (scatter < max(within, UNEVEN)), line, -1)
 

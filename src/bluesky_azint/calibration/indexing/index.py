@@ -60,7 +60,8 @@ def index(
         lengths = terrain.arc_lengths(tried, lines.two_theta)
         starts.append(tried)
         scores.append(explain(lines, peaks, lengths, _ROUGH).score)
-    chosen = _best(np.concatenate(starts), np.concatenate(scores), terrain)
+    best = np.argsort(-np.concatenate(scores), kind="stable")[: 40 * _TRIED]
+    chosen = _different(np.concatenate(starts)[best], terrain, _TRIED)
     candidates = [settle(pieces, stand, reference, terrain) for stand in chosen]
     return distinct([one for one in candidates if one is not None], terrain)
 
@@ -71,14 +72,7 @@ def _even(stands: FloatArray, scatter: FloatArray, terrain: Terrain) -> FloatArr
         return stands[:0]
     order = np.argsort(scatter, kind="stable")
     order = order[scatter[order] < 1.5 * scatter.min() + 0.3]
-    angles = two_theta(stands[order], terrain.few)
-    chosen: list[int] = []
-    for number, index_ in enumerate(order):
-        apart = np.abs(angles[chosen] - angles[number]).mean(axis=1) / terrain.slope(stands[index_])
-        if (apart > _ROUGH).all():
-            chosen.append(number)
-    even: FloatArray = stands[order[chosen]]
-    return even
+    return _different(stands[order], terrain, len(order))
 
 
 def _stretched(stand: FloatArray, terrain: Terrain) -> FloatArray:
@@ -98,15 +92,15 @@ def _stretched(stand: FloatArray, terrain: Terrain) -> FloatArray:
     return tried
 
 
-def _best(starts: FloatArray, scores: FloatArray, terrain: Terrain) -> list[FloatArray]:
-    """The starts of the best scores that put rings in different places."""
-    starts = starts[np.argsort(-scores, kind="stable")[: 40 * _TRIED]]
-    angles = two_theta(starts, terrain.few)
+def _different(stands: FloatArray, terrain: Terrain, most: int) -> FloatArray:
+    """The first stands that put rings in different places, so many at the most."""
+    angles = two_theta(stands, terrain.few)
     chosen: list[int] = []
-    for number in range(len(starts)):
-        apart = np.abs(angles[chosen] - angles[number]).mean(axis=1) / terrain.slope(starts[number])
+    for number, stand in enumerate(stands):
+        apart = np.abs(angles[chosen] - angles[number]).mean(axis=1) / terrain.slope(stand)
         if (apart > _ROUGH).all():
             chosen.append(number)
-        if len(chosen) == _TRIED:
+        if len(chosen) == most:
             break
-    return list(starts[chosen])
+    different: FloatArray = stands[chosen]
+    return different

@@ -51,6 +51,13 @@ class Reference:
         chosen = (self.two_theta >= low) & (self.two_theta <= high)
         return Reference(self.two_theta[chosen], self.brightness[chosen], self.others)
 
+    def nearest(self, two_theta: FloatArray) -> NDArray[np.intp]:
+        """The numbers of the lines that are nearest to angles."""
+        lines = self.two_theta
+        after = np.clip(np.searchsorted(lines, two_theta), 0, len(lines) - 1)
+        before = np.maximum(after - 1, 0)
+        return np.where(two_theta - lines[before] < lines[after] - two_theta, before, after)
+
     def hidden(self, per_pixel: float) -> NDArray[np.bool_]:
         """Which lines are so near to a brighter one that they need not show by themselves."""
         apart = np.abs(self.two_theta[:, np.newaxis] - self.two_theta) / per_pixel
@@ -158,10 +165,7 @@ def _pairs(reference: Reference, peaks: Peaks, most: float) -> tuple[NDArray[np.
     A line has one peak, the nearest of those that have no nearer line; inf where it has none.
     """
     lines, two_theta = reference.two_theta, peaks.two_theta
-    after = np.clip(np.searchsorted(lines, two_theta), 1, max(len(lines) - 1, 1))
-    after = np.minimum(after, len(lines) - 1)
-    before = np.maximum(after - 1, 0)
-    nearest = np.where(two_theta - lines[before] < lines[after] - two_theta, before, after)
+    nearest = reference.nearest(two_theta)
     apart = np.abs(two_theta - lines[nearest]) / peaks.per_pixel
     apart[apart > most] = np.inf
     # Numbered through all stands, every line keeps the nearest of its peaks.

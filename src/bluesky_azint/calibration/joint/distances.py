@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bluesky_azint.attenuation import KEV_METRES
 from bluesky_azint.calibration.cone import from_poni, to_poni
 from bluesky_azint.calibration.joint.goniometers import GoniometerFit, fit_goniometer, motion_of
 from bluesky_azint.calibration.result import Calibration, Verdict
@@ -27,7 +28,6 @@ from bluesky_azint.goniometer import Goniometer
 
 FloatArray = NDArray[np.float64]
 
-HC = 12.398419843320026  # keV angstrom, exact since 2019
 LARGEST_TILT_ERROR = np.deg2rad(0.5)
 REFUSED_ABOVE, DOUBTED_ABOVE = 5e-3, 1e-3  # relative error of the wavelength
 LARGEST_CORRECTION, LARGEST_SLOPE = 1.1, 0.3  # of the wavelength, and of the stage, to begin with
@@ -75,7 +75,7 @@ class EnergyFit:
     @property
     def energy_kev(self) -> float:
         """Photon energy in keV."""
-        return HC * 1e-10 / self.wavelength
+        return KEV_METRES / self.wavelength
 
     @property
     def relative_error(self) -> float:
