@@ -1,80 +1,162 @@
-"""One contract for all engines: the sums of a frame, and its bad pixels."""
+"""One contract for all engines: the sums of frames, and their bad pixels."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import bluesky_azint as ba
-from bluesky_azint.engines import ENGINES, BadValues, Engine, create_engine
-from bluesky_azint.engines.opencl import OpenCLEngine
+from bluesky_azint.engines import ENGINES, BadValues, Engine, Spread, Wanted, create_engine
+from bluesky_azint.engines.opencl.engine import OpenCLEngine
 from bluesky_azint.engines.scipy import ScipyEngine
 from bluesky_azint.errors import EngineError
 from bluesky_azint.grid import make_grid
-from bluesky_azint.lookup import Lookup, build_lookup
+from bluesky_azint.lookup import Entries, Lookup, build_lookup
 from bluesky_azint.units import TTH_DEG
 
-Factory = Callable[..., Engine]
+Factory = Callable[[Lookup, BadValues, Wanted], Engine]
 
 SHAPE = (300, 280)  # more than one block of the SciPy engine
+SIZE = SHAPE[0] * SHAPE[1]
 DTYPES = ["u1", "u2", "u4", "i2", "i4", "i8", "u8", "f4", "f8"]
+RTOL = 1e-12
+
+# Whole pixels; two, four, eight columns; boxes; a cake; a cake of so many bins that work-items
+# number their own; entries of their own.
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "no": {"npt": 130},
+    "bbox": {"npt": 130},
+    "full": {"npt": 130},
+    "full four": {"npt": 400},
+    "full eight": {"npt": 700},
+    "bbox wide": {"npt": 2000},
+    "no cake": {"npt": 60, "npt_azim": 40},
+    "full cake": {"npt": 60, "npt_azim": 40},
+    "bbox large cake": {"npt": 150, "npt_azim": 300},
+    "no large cake": {"npt": 500, "npt_azim": 300},
+    "full wide": {"npt": 4000},
+}
 
 
-def opencl_scatter(lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
-    return OpenCLEngine(lookup, bad, square=square, scatter=True)
+def opencl_stream(lookup: Lookup, bad: BadValues, wanted: Wanted) -> Engine:
+    return OpenCLEngine(lookup, bad, wanted, stream=True)
 
 
-def opencl_gather(lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
-    return OpenCLEngine(lookup, bad, square=square, scatter=False)
+def opencl_gather(lookup: Lookup, bad: BadValues, wanted: Wanted) -> Engine:
+    return OpenCLEngine(lookup, bad, wanted, stream=False)
 
 
-def opencl_exact(lookup: Lookup, bad: BadValues, *, square: bool) -> Engine:
-    return OpenCLEngine(lookup, bad, square=square, exact=True)
-
-
-@pytest.fixture(params=[ScipyEngine, opencl_scatter, opencl_gather, opencl_exact])
+@pytest.fixture(params=[ScipyEngine, opencl_stream, opencl_gather])
 def factory(request: pytest.FixtureRequest) -> Factory:
     chosen: Factory = request.param
     return chosen
 
 
-@pytest.fixture(scope="module", params=["no", "bbox", "full"])
+@pytest.fixture(scope="module", params=LAYOUTS)
 def lookup(request: pytest.FixtureRequest) -> Lookup:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[100:117] = True
+    mask[::7, 40] = True
     geometry = ba.Geometry(
         detector=ba.Detector(1e-3, 1e-3, SHAPE), dist=0.3, poni1=0.12, poni2=0.13, rot1=0.2
     )
-    return build_lookup(geometry, make_grid(geometry, TTH_DEG, request.param, 130), mask)
+    splitting = request.param.split()[0]
+    grid = make_grid(geometry, TTH_DEG, splitting, **LAYOUTS[request.param])
+    return build_lookup(geometry, grid, mask)
 
 
-def frame_of(dtype: str) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(3).poisson(20, SHAPE).astype(dtype).ravel()
+def frame_of(dtype: str, seed: int = 3) -> NDArray[Any]:
+    return np.random.default_rng(seed).poisson(20, SIZE).astype(dtype)
+
+
+def one(engine: Engine, frame: NDArray[Any]) -> Any:
+    (sums,) = engine.sum_frames(frame[np.newaxis])
+    return sums
+
+
+def close(actual: Any, desired: NDArray[np.float64]) -> None:
+    """Equal but for rounding, of which differences of larger sums leave more."""
+    np.testing.assert_allclose(actual, desired, RTOL, atol=RTOL * max(desired.max(), 1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lookup", ["no", "bbox"], indirect=True)
+def test_all_types_are_summed(factory: Factory, lookup: Lookup, dtype: str) -> None:
+    frame = frame_of(dtype)
+    sums = one(factory(lookup, BadValues(), Wanted()), frame)
+    close(sums.signal, lookup.matrix @ frame.astype(float))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "f4"])
 def test_sums_are_products_with_the_look_up(factory: Factory, lookup: Lookup, dtype: str) -> None:
     frame = frame_of(dtype)
-    sums = factory(lookup, BadValues(), square=True).sum_frame(frame)
-    assert sums.square is not None
-    rtol = 0 if lookup.whole else 3e-7
-    np.testing.assert_allclose(sums.signal, lookup.matrix @ frame.astype(float), rtol)
-    np.testing.assert_allclose(sums.square, lookup.matrix.power(2) @ frame.astype(float), rtol)
+    sums = one(factory(lookup, BadValues(), Wanted(square=True)), frame)
+    close(sums.signal, lookup.matrix @ frame.astype(float))
+    close(sums.square, lookup.matrix.power(2) @ frame.astype(float))
     assert sums.bad.size == 0
 
 
 def test_squares_are_left_out_when_not_asked_for(factory: Factory, lookup: Lookup) -> None:
-    assert factory(lookup, BadValues(), square=False).sum_frame(frame_of("u4")).square is None
+    sums = one(factory(lookup, BadValues(), Wanted()), frame_of("u4"))
+    assert sums.square is None
+    assert sums.squared is None
+
+
+@pytest.mark.parametrize(("dtype", "dark"), [("u4", False), ("f4", True)])
+def test_the_spread_is_measured(
+    factory: Factory, lookup: Lookup, dtype: str, *, dark: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    weight = rng.uniform(0.5, 1, SIZE).astype(np.float32)
+    offset = rng.uniform(0, 9, SIZE)
+    frame = frame_of(dtype)
+    frame[[7, 5000]] = np.iinfo("u4").max if dtype == "u4" else np.nan
+    engine = factory(
+        lookup, BadValues(), Wanted(square=True, spread=Spread(weight, offset if dark else None))
+    )
+    sums = one(engine, frame)
+    good = ~BadValues()(frame)
+    raw = np.where(good, frame, 0).astype(float)
+    net = raw - good * offset if dark else raw
+    squares = lookup.matrix.power(2)
+    close(sums.signal, lookup.matrix @ raw)
+    close(sums.squared, squares @ net**2)
+    close(sums.mixed, squares @ (net * weight))
+    assert sums.square is None
 
 
 @pytest.mark.parametrize(
+    ("dtype", "wanted"), [("u2", Wanted()), ("u2", Wanted(square=True)), ("f4", Wanted())]
+)
+def test_frames_may_come_in_batches(
+    factory: Factory, lookup: Lookup, dtype: str, wanted: Wanted
+) -> None:
+    frames = np.stack([frame_of(dtype, seed) for seed in range(9)])
+    frames[2, 30:50] = frames[5, 40] = 65535 if dtype == "u2" else np.nan
+    engine = factory(lookup, BadValues(), wanted)
+    batch = engine.sum_frames(frames)
+    assert len(batch) == 9
+    for sums, frame in zip(batch, frames, strict=True):
+        single = one(engine, frame)
+        np.testing.assert_array_equal(sums.bad, single.bad)
+        close(sums.signal, single.signal)
+        if wanted.square:
+            close(sums.square, single.square)
+    assert batch[2].bad.size > batch[5].bad.size == lookup.used[40]
+
+
+@pytest.mark.parametrize("lookup", ["no", "bbox", "no large cake"], indirect=True)
+@pytest.mark.parametrize(
     ("dtype", "bad", "values"),
     [
+        ("u1", BadValues(), [255]),
         ("u2", BadValues(), [65535]),
         ("u4", BadValues(), [2**32 - 1]),
         ("i4", BadValues(-2, 1.5), [-1, -2, -3, 2**31 - 1]),
         ("u4", BadValues(-2, 1.5), [2**32 - 1, 2**32 - 2, 2**32 - 3]),
+        ("i8", BadValues(-(2**63)), [-(2**63), 2**63 - 1]),
         ("u2", BadValues(7), [7, 65535]),
         ("f4", BadValues(), [np.nan, np.inf, -np.inf]),
         ("f8", BadValues(-1.0, 0.5), [-0.5, -1.5, np.nan]),
@@ -92,49 +174,61 @@ def test_bad_pixels_are_told_and_not_summed(
     assert expected.size < 500  # some are masked, and those are not told
     good = np.where(bad(frame), 0, frame).astype(float)
 
-    engine = factory(lookup, bad, square=True)
+    engine = factory(lookup, bad, Wanted(square=True))
     for _ in range(2):  # the second time nothing is left of the first
-        sums = engine.sum_frame(frame)
+        sums = one(engine, frame)
         np.testing.assert_array_equal(sums.bad, expected)
-        np.testing.assert_allclose(sums.signal, lookup.matrix @ good, rtol=3e-7)
+        close(sums.signal, lookup.matrix @ good)
     clean = np.where(bad(frame), 20, frame).astype(dtype)
-    assert engine.sum_frame(clean).bad.size == 0
+    assert one(engine, clean).bad.size == 0
 
 
 def test_a_frame_may_be_all_bad(factory: Factory, lookup: Lookup) -> None:
-    sums = factory(lookup, BadValues(), square=True).sum_frame(np.full(SHAPE[0] * SHAPE[1], np.nan))
+    sums = one(factory(lookup, BadValues(), Wanted(square=True)), np.full(SIZE, np.nan))
     np.testing.assert_array_equal(sums.bad, np.flatnonzero(lookup.used))
     assert not sums.signal.any()
+
+
+def test_maps_are_summed_whatever_they_hold(factory: Factory, lookup: Lookup) -> None:
+    values = np.random.default_rng(6).uniform(-1, 1, SIZE)
+    sums = factory(lookup, BadValues(0, 9), Wanted()).sum_map(values)
+    close(sums.signal, lookup.matrix @ values)
+    close(sums.square, lookup.matrix.power(2) @ values)
 
 
 def test_large_integers_are_summed_exactly(factory: Factory, lookup: Lookup) -> None:
     if not lookup.whole:
         pytest.skip("A share of an integer is no integer.")
-    frame = np.full(SHAPE[0] * SHAPE[1], 2**31 + 1, dtype=np.uint32)
-    sums = factory(lookup, BadValues(), square=False).sum_frame(frame)
+    frame = np.full(SIZE, 2**31 + 1, dtype=np.uint32)
+    sums = one(factory(lookup, BadValues(), Wanted()), frame)
     np.testing.assert_array_equal(sums.signal, (2**31 + 1) * lookup.matrix.sum(axis=1))
 
 
 def test_an_empty_look_up_gives_zeros(factory: Factory) -> None:
-    empty = Lookup(4, np.zeros(10, np.int32), np.empty(0, np.int32), np.empty(0))
-    sums = factory(empty, BadValues(), square=True).sum_frame(np.ones(9))
+    empty = Lookup(4, np.full(9, 4, np.uint16))
+    sums = one(factory(empty, BadValues(), Wanted(square=True)), np.ones(9))
     np.testing.assert_array_equal(sums.signal, np.zeros(4))
     assert sums.bad.size == 0
 
 
 def test_pixels_may_touch_many_bins(factory: Factory) -> None:
-    weights = np.full(24, 1 / 12)
-    wide = Lookup(20, np.array([0, 12, 24], np.int32), np.r_[0:12, 5:17].astype(np.int32), weights)
-    sums = factory(wide, BadValues(), square=True).sum_frame(np.array([12.0, 24.0]))
-    np.testing.assert_allclose(sums.signal, wide.matrix @ np.array([12.0, 24.0]), rtol=1e-6)
+    entries = Entries(
+        np.array([0, 1], np.int32),
+        np.array([0, 12, 24], np.int32),
+        np.r_[0:12, 5:17].astype(np.int32),
+        np.full(24, 1 / 12, np.float32),
+    )
+    wide = Lookup(20, np.full(3, 20, np.uint16), rest=entries)
+    sums = one(factory(wide, BadValues(), Wanted(square=True)), np.array([12.0, 24.0, 5.0]))
+    close(sums.signal, wide.matrix @ np.array([12.0, 24.0, 5.0]))
 
 
 def test_engines_are_chosen_by_name(lookup: Lookup) -> None:
     for name in ENGINES:
-        engine = create_engine(name, lookup, BadValues(), square=False)
+        engine = create_engine(name, lookup, BadValues(), Wanted())
         assert engine.name == ("opencl" if name == "auto" else name)
     with pytest.raises(EngineError, match="'auto', 'opencl', 'scipy'"):
-        create_engine("cython", lookup, BadValues(), square=False)
+        create_engine("cython", lookup, BadValues(), Wanted())
 
 
 def test_without_opencl_auto_takes_scipy_and_opencl_is_refused(
@@ -143,7 +237,8 @@ def test_without_opencl_auto_takes_scipy_and_opencl_is_refused(
     def no_device() -> None:
         raise EngineError("There is none.")
 
-    monkeypatch.setattr("bluesky_azint.engines.opencl.default_device", no_device)
-    assert create_engine("auto", lookup, BadValues(), square=False).name == "scipy"
+    for module in ("device", "engine"):
+        monkeypatch.setattr(f"bluesky_azint.engines.opencl.{module}.default_device", no_device)
+    assert create_engine("auto", lookup, BadValues(), Wanted()).name == "scipy"
     with pytest.raises(EngineError, match=r"bluesky-azint\[pocl\]"):
-        create_engine("opencl", lookup, BadValues(), square=False)
+        create_engine("opencl", lookup, BadValues(), Wanted())

@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from bluesky_azint.engines.protocol import BadValues, Engine, FrameSums
+from bluesky_azint.engines.protocol import BadValues, Engine, FrameSums, Spread, Wanted
 from bluesky_azint.errors import EngineError
 
 if TYPE_CHECKING:
-    from bluesky_azint.lookup import Lookup
+    from bluesky_azint.lookup.table import Lookup
 
-__all__ = ["ENGINES", "BadValues", "Engine", "FrameSums", "best_engine", "create_engine"]
+__all__ = [
+    "ENGINES",
+    "BadValues",
+    "Engine",
+    "FrameSums",
+    "Spread",
+    "Wanted",
+    "best_engine",
+    "create_engine",
+]
 
 ENGINES = ("auto", "opencl", "scipy")
 
 logger = logging.getLogger(__name__)
 
 
-def create_engine(
-    name: str, lookup: Lookup, bad: BadValues, *, square: bool, exact: bool = False
-) -> Engine:
+def create_engine(name: str, lookup: Lookup, bad: BadValues, wanted: Wanted) -> Engine:
     """The engine of that name for a look-up.
 
     Parameters
@@ -31,10 +38,8 @@ def create_engine(
         Which pixel goes into which bin.
     bad
         Values that mark a pixel as bad.
-    square
-        Whether the sums with the squared shares are wanted, too.
-    exact
-        Whether the shares need all their digits: where sums are differences of large numbers.
+    wanted
+        What is wanted beside the signal.
 
     Raises
     ------
@@ -50,11 +55,11 @@ def create_engine(
     if name == "scipy":
         from bluesky_azint.engines.scipy import ScipyEngine
 
-        return ScipyEngine(lookup, bad, square=square)
+        return ScipyEngine(lookup, bad, wanted)
     try:
-        from bluesky_azint.engines.opencl import OpenCLEngine
+        from bluesky_azint.engines.opencl.engine import OpenCLEngine
 
-        return OpenCLEngine(lookup, bad, square=square, exact=exact)
+        return OpenCLEngine(lookup, bad, wanted)
     except (ImportError, EngineError) as error:
         raise EngineError(
             f"The engine 'opencl' cannot be used here: {error} Install the extra "
@@ -65,9 +70,9 @@ def create_engine(
 def best_engine() -> str:
     """The fastest engine that works here."""
     try:
-        from bluesky_azint.engines import opencl
+        from bluesky_azint.engines.opencl import device
 
-        opencl.default_device()
+        device.default_device()
     except (ImportError, EngineError) as error:
         logger.info("No OpenCL here, the SciPy engine is used: %s", error)
         return "scipy"

@@ -1,15 +1,20 @@
 r"""What an engine does: sum the pixels of frames into bins.
 
 Everything that does not depend on the frame (masks, dark, flat, solid angle ...) is summed per bin
-once, elsewhere. An engine gives, for every frame, with :math:`c` the shares of the look-up,
+once. Of every frame an engine gives, with :math:`c` the shares of the look-up,
 
-.. math:: \sum c_i\, raw_i \quad\text{and}\quad \sum c_i^2\, raw_i
+.. math:: \sum c_i\, raw_i, \qquad \sum c_i^2\, raw_i
 
-over the pixels that are good in that frame, and tells which ones were not.
+over the pixels that are good in that frame, and tells which ones were not. Where the spread of the
+pixels is asked for, it gives in place of the second, with the weight :math:`w` of each pixel and
+:math:`s = raw - dark`,
+
+.. math:: \sum c_i^2 s_i^2, \qquad \sum c_i^2 s_i w_i
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -21,15 +26,60 @@ Frames = NDArray[Any]
 
 
 class FrameSums(NamedTuple):
-    """Sums over the good pixels of one frame, per bin, and its bad pixels.
+    r"""Sums over the good pixels of one frame, per bin, and its bad pixels.
 
-    ``square`` (:math:`\\sum c^2 raw`) is None unless the engine was asked for it. ``bad`` holds the
-    flat indices, in increasing order, of pixels that are in the look-up but bad in this frame.
+    What was not asked for is None. ``bad`` holds the flat indices, in increasing order, of pixels
+    that are in the look-up but bad in this frame. ``square`` is :math:`\sum c^2 raw`, ``squared``
+    and ``mixed`` are :math:`\sum c^2 s^2` and :math:`\sum c^2 s w`.
     """
 
     signal: FloatArray
     square: FloatArray | None
     bad: NDArray[np.int64]
+    squared: FloatArray | None = None
+    mixed: FloatArray | None = None
+
+    def plus(self, other: FrameSums) -> FrameSums:
+        """The sums of these pixels and of others."""
+        return FrameSums(
+            self.signal + other.signal,
+            _sum(self.square, other.square),
+            np.union1d(self.bad, other.bad),
+            _sum(self.squared, other.squared),
+            _sum(self.mixed, other.mixed),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What the spread of the pixels is measured against: flat arrays, ``(n_pixels,)``.
+
+    Parameters
+    ----------
+    weight
+        Of each pixel.
+    dark
+        Of each pixel; None for none.
+    """
+
+    weight: NDArray[np.float32]
+    dark: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is wanted beside the signal.
+
+    Parameters
+    ----------
+    square
+        The sums with the squared shares.
+    spread
+        The sums that tell the spread of the pixels; in place of the former.
+    """
+
+    square: bool = False
+    spread: Spread | None = None
 
 
 class Engine(Protocol):
@@ -39,8 +89,15 @@ class Engine(Protocol):
     def name(self) -> str:
         """As users choose it: ``"scipy"``, ``"opencl"``."""
 
-    def sum_frame(self, frame: Frames) -> FrameSums:
-        """Sum one frame, a contiguous array of shape ``(n_pixels,)`` of any numeric type."""
+    @property
+    def batch(self) -> int:
+        """How many frames it is best given at once."""
+
+    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+        """Sum frames, a contiguous array ``(n, n_pixels)`` of any numeric type."""
+
+    def sum_map(self, values: Frames) -> FrameSums:
+        """Signal and square of values of the pixels, ``(n_pixels,)``, of which none is bad."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +146,7 @@ class BadValues:
         if interval is not None:
             bad |= (values >= interval[0]) & (values <= interval[1])
         return bad
+
+
+def _sum(one: FloatArray | None, other: FloatArray | None) -> FloatArray | None:
+    return None if one is None or other is None else one + other

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.engines import Engine, create_engine
+from bluesky_azint.engines import Engine, FrameSums, Spread, Wanted, create_engine
 from bluesky_azint.errors import FrameError
 from bluesky_azint.lookup import build_lookup
 from bluesky_azint.reduction.normalization import Normalization
@@ -32,6 +33,30 @@ class BinSums:
     count2: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Some frames, flat, of a type that engines know.
+
+    Parameters
+    ----------
+    frames
+        ``(n, n_pixels)``.
+    factors
+        What the weights of each are multiplied by, ``(n,)``.
+    variances
+        Variance of each pixel of each frame; None where it is not given.
+    """
+
+    frames: Frame
+    factors: FloatArray
+    variances: Frame | None = None
+
+    def each(self) -> Iterator[tuple[Frame, float, Frame | None]]:
+        """Frame after frame, with its factor and the variance of its pixels."""
+        variances = [None] * len(self.frames) if self.variances is None else self.variances
+        yield from zip(self.frames, self.factors.tolist(), variances, strict=True)
+
+
 class FrameReducer(Protocol):
     """Sums frames into bins."""
 
@@ -39,8 +64,12 @@ class FrameReducer(Protocol):
     def engine(self) -> str:
         """Name of what does it."""
 
-    def __call__(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
-        """Sum a flat frame, its weights multiplied by a factor; with the variance of its pixels."""
+    @property
+    def batch(self) -> int:
+        """How many frames it is best given at once."""
+
+    def __call__(self, measured: Measured) -> list[BinSums]:
+        """Sum some frames, their weights multiplied by their factors."""
 
 
 class TableReducer:
@@ -59,14 +88,12 @@ class TableReducer:
     def __init__(self, plan: Plan, engine: str, error_model: str | None) -> None:
         self.plan = plan
         self.lookup = build_lookup(plan.geometry, plan.grid, plan.mask)
-        self._normalization = plan.pixels.sums(self.lookup)
-        self._engine: Engine = create_engine(
-            engine,
-            self.lookup,
-            plan.bad,
-            square=error_model is not None,
-            exact=error_model == "azimuthal",
-        )
+        spread = None
+        if error_model == "azimuthal":
+            spread = Spread(plan.pixels.weight, plan.pixels.dark)
+        wanted = Wanted(square=error_model is not None, spread=spread)
+        self._engine: Engine = create_engine(engine, self.lookup, plan.bad, wanted)
+        self._normalization = plan.pixels.sums_by(self._engine)
         self._error_model = error_model
         # Most frames have the bad pixels of the frame before them.
         self._last = (np.empty(0, dtype=np.int64), self._normalization)
@@ -76,25 +103,29 @@ class TableReducer:
         """Name of the engine."""
         return self._engine.name
 
-    def __call__(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
-        """Sum a flat frame, see `FrameReducer`."""
-        sums = self._engine.sum_frame(frame)
+    @property
+    def batch(self) -> int:
+        """How many frames are best given at once."""
+        return self._engine.batch
+
+    def __call__(self, measured: Measured) -> list[BinSums]:
+        """Sum frames, see `FrameReducer`."""
+        sums = self._engine.sum_frames(measured.frames)
+        return [
+            self._reduce(found, factor, variance)
+            for found, (_, factor, variance) in zip(sums, measured.each(), strict=True)
+        ]
+
+    def _reduce(self, sums: FrameSums, factor: float, variance: Frame | None) -> BinSums:
         normalization = self._without(sums.bad)
         filled = normalization.count > 0
         signal = np.where(filled, sums.signal - normalization.dark, 0.0)
         found = None
         if self._error_model == "variance":
-            found = summed_variance(
-                self._squares(checked_variance(variance), sums.bad), normalization
-            )
-        elif self._error_model == "azimuthal":
-            net = self.plan.pixels.net(frame)
-            found = azimuthal_variance(
-                signal,
-                self._squares(net**2, sums.bad),
-                self._squares(net * self.plan.pixels.weight, sums.bad),
-                normalization,
-            )
+            known = self._squares(checked_variance(variance), sums.bad)
+            found = summed_variance(known, normalization)
+        elif sums.squared is not None and sums.mixed is not None:
+            found = azimuthal_variance(signal, sums.squared, sums.mixed, normalization)
         elif sums.square is not None:
             found = summed_variance(sums.square, normalization)
         return BinSums(
@@ -109,14 +140,15 @@ class TableReducer:
     def _squares(self, values: Frame, bad: NDArray[np.int64]) -> FloatArray:
         r"""The sums :math:`\sum c_i^2 v_i` over the good pixels of a frame."""
         values = np.array(values, dtype=np.float64)
-        values[bad] = np.nan
-        sums = self._engine.sum_frame(values)
+        values[bad] = 0.0
+        sums = self._engine.sum_map(values)
         return sums.signal if sums.square is None else sums.square
 
     def _without(self, bad: NDArray[np.int64]) -> Normalization:
         known, normalization = self._last
         if not np.array_equal(bad, known):
-            normalization = self._normalization.without(self.plan.pixels.sums(self.lookup, bad))
+            shares = self.lookup.matrix_of(bad)
+            normalization = self._normalization.without(self.plan.pixels.take(bad).sums(shares))
             self._last = bad, normalization
         return normalization
 

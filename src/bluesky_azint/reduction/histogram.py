@@ -6,15 +6,20 @@ takes as long as building the table does, and next to no memory.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.grid import blocks, split_block
-from bluesky_azint.lookup import Lookup, lookup_of_shares
-from bluesky_azint.reduction.frame import BinSums, Frame, checked_variance
+from bluesky_azint.lookup import as_matrix
+from bluesky_azint.reduction.frame import BinSums, Frame, Measured, checked_variance
 from bluesky_azint.reduction.normalization import Normalization, PixelWeights
 from bluesky_azint.reduction.plan import Plan
 from bluesky_azint.reduction.variance import azimuthal_variance, summed_variance
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 FloatArray = NDArray[np.float64]
 
@@ -23,13 +28,17 @@ class HistogramReducer:
     """Sums frames block by block, see `bluesky_azint.reduction.frame.FrameReducer`."""
 
     engine = "histogram"
+    batch = 1
 
     def __init__(self, plan: Plan, error_model: str | None) -> None:
         self._plan = plan
         self._error_model = error_model
 
-    def __call__(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
-        """Sum a flat frame, its weights multiplied by a factor; with the variance of its pixels."""
+    def __call__(self, measured: Measured) -> list[BinSums]:
+        """Sum frames, see `bluesky_azint.reduction.frame.FrameReducer`."""
+        return [self._reduce(*frame) for frame in measured.each()]
+
+    def _reduce(self, frame: Frame, factor: float, variance: Frame | None) -> BinSums:
         plan, model = self._plan, self._error_model
         sums = _Sums.zero(plan.grid.n_bins)
         columns = plan.geometry.shape[1]
@@ -39,9 +48,9 @@ class HistogramReducer:
             usable &= ~plan.bad(frame[pixels]).reshape(usable.shape)
             shares = split_block(plan.geometry, plan.grid, rows, usable)
             chosen = np.flatnonzero(usable) + pixels.start
-            lookup = lookup_of_shares(shares, chosen.size, plan.grid.n_bins)
+            matrix = as_matrix(shares, chosen.size, plan.grid.n_bins)
             values = checked_variance(variance)[chosen] if model == "variance" else None
-            sums.add(lookup, plan.pixels.take(chosen), frame[chosen], values)
+            sums.add(matrix, plan.pixels.take(chosen), frame[chosen], values)
         normalization = sums.normalization
         signal = np.where(normalization.count > 0, sums.raw - normalization.dark, 0.0)
         found = None
@@ -73,13 +82,13 @@ class _Sums:
         return cls(Normalization.zero(n_bins), np.zeros((4, n_bins)))
 
     def add(
-        self, lookup: Lookup, pixels: PixelWeights, frame: Frame, variance: Frame | None
+        self, shares: csc_array, pixels: PixelWeights, frame: Frame, variance: Frame | None
     ) -> None:
         """Add the pixels of a block."""
-        shares, squares = lookup.matrix, lookup.matrix.power(2)
+        squares = shares.power(2)
         values = frame.astype(np.float64)
         net = pixels.net(values)
-        self.normalization = self.normalization + pixels.sums(lookup)
+        self.normalization = self.normalization + pixels.sums(shares)
         self.raw += shares @ values
         self.square += squares @ (values if variance is None else variance)
         self.squared += squares @ net**2

@@ -21,21 +21,18 @@ from bluesky_azint.reduction.plan import PixelMaps, Plan, make_plan
 from bluesky_azint.reduction.projection import back_project
 from bluesky_azint.reduction.recipe import Range, Recipe
 from bluesky_azint.reduction.result import IntegrationResult
-from bluesky_azint.reduction.stack import as_flat, as_stack, each_frame
+from bluesky_azint.reduction.stack import as_flat, as_stack, in_batches
 
 FloatArray = NDArray[np.float64]
 
 CHOICES = (*ENGINES, "histogram")
 
-# So many frames take less time without a table than building one does.
-HANDFUL = 2
-
 
 class Integrator:
     """Reduces frames of one detector to patterns.
 
-    A table of what goes where is built once, here or when it becomes worth it; every frame then
-    costs one pass through memory.
+    A table of what goes where is built once, with the first frame; every frame then costs one pass
+    through memory.
 
     Parameters
     ----------
@@ -54,8 +51,8 @@ class Integrator:
     polarization_factor, correct_solid_angle, error_model, dummy, delta_dummy
         See `Recipe`.
     engine
-        ``"scipy"``, ``"opencl"``, ``"histogram"``, which builds no table, or ``"auto"``: the
-        histogram for the first frames, then the fastest that works here. The result says which.
+        ``"scipy"``, ``"opencl"``, ``"histogram"``, which builds no table and takes no memory, or
+        ``"auto"``: the fastest that works here. The result says which.
     dark_variance
         Variance of ``dark``, for the error bars; None takes the dark for one exposure with
         Poisson noise, of which the variance is the dark itself.
@@ -124,7 +121,6 @@ class Integrator:
         self._maps = PixelMaps(mask=mask, dark=dark, dark_variance=dark_variance, flat=flat)
         self._plan: Plan | None = None
         self._table: TableReducer | None = None
-        self._frames_seen = 0
         self._around: dict[Recipe, Integrator] = {}
         self.geometry = geometry
         if geometry.detector.shape is not None:
@@ -213,10 +209,11 @@ class Integrator:
             If a frame has another shape than the detector, or is not made of numbers.
         """
         stack, plan = self._checked(frames)
-        reduce = self._frame_reducer(plan, len(stack))
+        reduce = self._frame_reducer(plan)
         rows = [
-            reduce(frame, factor, known)
-            for frame, factor, known in each_frame(stack, normalization_factor, variance)
+            sums
+            for measured in in_batches(stack, normalization_factor, variance, reduce.batch)
+            for sums in reduce(measured)
         ]
         single = np.ndim(frames) == 2
         return self._result(rows, plan, self.recipe.error_model, reduce.engine, single=single)
@@ -382,7 +379,7 @@ class Integrator:
                 f"The frame has the shape {np.shape(frame)}; give one frame, (rows, columns)."
             )
         stack, plan = self._checked(frame)
-        flat = as_flat(stack[0])
+        flat = as_flat(stack)[0]
         smooth = self.back_project(self.medfilt(stack[0], percentile=percentile).intensity)
         unusable = plan.mask | plan.bad(flat).reshape(plan.mask.shape)
         net = np.where(unusable, 0.0, plan.pixels.net(flat).reshape(plan.mask.shape))
@@ -404,7 +401,8 @@ class Integrator:
         lookup = self._table_reducer(plan).lookup
         rows = [
             method(robust.bin_entries(plan, lookup, frame, factor, known))
-            for frame, factor, known in each_frame(stack, normalization_factor, variance)
+            for measured in in_batches(stack, normalization_factor, variance)
+            for frame, factor, known in measured.each()
         ]
         single = np.ndim(frames) == 2
         return self._result(rows, plan, error_model, "scipy", single=single)
@@ -427,11 +425,9 @@ class Integrator:
         self._plan = make_plan(self.geometry, self.recipe, self._maps)
         return self._plan
 
-    def _frame_reducer(self, plan: Plan, frames: int) -> FrameReducer:
-        """What reduces the next frames: without a table while there is but a handful."""
-        self._frames_seen += frames
-        few = self._engine == "auto" and self._frames_seen <= HANDFUL and self._table is None
-        if few or self._engine == "histogram":
+    def _frame_reducer(self, plan: Plan) -> FrameReducer:
+        """What reduces frames."""
+        if self._engine == "histogram":
             return HistogramReducer(plan, self.recipe.error_model)
         return self._table_reducer(plan)
 

@@ -9,12 +9,15 @@ pixels. The pixels that are bad in one frame are taken out of them by their own 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.lookup import Lookup
+from bluesky_azint.engines import Engine, FrameSums
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 FloatArray = NDArray[np.float64]
 
@@ -61,12 +64,13 @@ class PixelWeights:
     Parameters
     ----------
     weight
-        Product of flat field and corrections.
+        Product of flat field and corrections, in single precision: what the sums over many pixels
+        then miss is far below the precision of each.
     dark, dark_variance
         Dark signal and its variance; None for none.
     """
 
-    weight: FloatArray
+    weight: NDArray[np.float32]
     dark: FloatArray | None = None
     dark_variance: FloatArray | None = None
 
@@ -83,18 +87,36 @@ class PixelWeights:
             None if self.dark_variance is None else self.dark_variance[pixels],
         )
 
-    def sums(self, lookup: Lookup, pixels: NDArray[np.integer] | None = None) -> Normalization:
-        """The sums over all pixels of the look-up, or over some."""
-        if pixels is not None:
-            return self.take(pixels).sums(lookup.select(pixels))
-        matrix = lookup.matrix
-        squares = matrix.power(2)
-        one, zero = np.ones_like(self.weight), np.zeros(lookup.n_bins)
+    def sums(self, shares: csc_array) -> Normalization:
+        """The sums over these pixels, of which the columns of a matrix hold the shares."""
+        squares = shares.power(2)
+        one, zero = np.ones(self.weight.size), np.zeros(shares.shape[0])
+        weight = self.weight.astype(np.float64)
         return Normalization(
-            count=matrix @ one,
+            count=shares @ one,
             count2=squares @ one,
-            weight=matrix @ self.weight,
-            weight2=squares @ self.weight**2,
-            dark=zero if self.dark is None else matrix @ self.dark,
+            weight=shares @ weight,
+            weight2=squares @ weight**2,
+            dark=zero if self.dark is None else shares @ self.dark,
             dark_variance=zero if self.dark_variance is None else squares @ self.dark_variance,
         )
+
+    def sums_by(self, engine: Engine) -> Normalization:
+        """The sums over all pixels, by an engine of which they are the pixels."""
+        one = engine.sum_map(np.ones(self.weight.size, dtype=np.uint8))
+        weight = engine.sum_map(self.weight)
+        squared = engine.sum_map(self.weight.astype(np.float64) ** 2)
+        zero = np.zeros_like(one.signal)
+        variance = None if self.dark_variance is None else engine.sum_map(self.dark_variance)
+        return Normalization(
+            count=one.signal,
+            count2=_square(one),
+            weight=weight.signal,
+            weight2=_square(squared),
+            dark=zero if self.dark is None else engine.sum_map(self.dark).signal,
+            dark_variance=zero if variance is None else _square(variance),
+        )
+
+
+def _square(sums: FrameSums) -> FloatArray:
+    return sums.signal if sums.square is None else sums.square

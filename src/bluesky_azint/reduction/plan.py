@@ -123,7 +123,7 @@ def _pixel_weights(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Pixel
     variance = None if dark is None else np.maximum(dark, 0.0)
     if maps.dark_variance is not None:
         variance = np.array(maps.dark_variance, dtype=np.float64).ravel()
-    return PixelWeights(weight.ravel(), dark, variance)
+    return PixelWeights(weight.ravel().astype(np.float32), dark, variance)
 
 
 def _unusable(geometry: Geometry, maps: PixelMaps, pixels: PixelWeights) -> Mask:

@@ -76,19 +76,18 @@ def bin_entries(
         A flat frame, what its weights are multiplied by, and the variance of its pixels: None
         takes their counts.
     """
-    pixel = np.repeat(np.arange(lookup.n_pixels), np.diff(lookup.indptr))
-    good = ~plan.bad(frame)[pixel]
-    order = np.flatnonzero(good)[np.argsort(lookup.bins[good], kind="stable")]
-    pixel = pixel[order]
+    shares = lookup.shares_of(np.flatnonzero(~plan.bad(frame)))
+    order = np.argsort(shares.bin, kind="stable")
+    pixel = np.flatnonzero(~plan.bad(frame))[shares.pixel[order]]
     signal = plan.pixels.net(frame)[pixel]
     spread = np.asarray(frame if variance is None else variance)[pixel].astype(np.float64)
     if plan.pixels.dark_variance is not None:
         spread = spread + plan.pixels.dark_variance[pixel]
     return BinEntries(
         n_bins=lookup.n_bins,
-        bins=lookup.bins[order].astype(np.int64),
-        share=lookup.weights[order],
-        weight=plan.pixels.weight[pixel] * factor,
+        bins=shares.bin[order],
+        share=shares.weight[order],
+        weight=plan.pixels.weight[pixel].astype(np.float64) * factor,
         signal=signal,
         variance=spread,
     )

@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.errors import FrameError
+from bluesky_azint.reduction.frame import Measured
 
 FloatArray = NDArray[np.float64]
 
 
-def each_frame(
-    stack: NDArray[Any], normalization_factor: float | ArrayLike, variance: ArrayLike | None
-) -> Iterator[tuple[NDArray[Any], float, NDArray[Any] | None]]:
-    """Each frame of a stack, flat, with its factor and the variance of its pixels."""
+def in_batches(
+    stack: NDArray[Any],
+    normalization_factor: float | ArrayLike,
+    variance: ArrayLike | None,
+    size: int = 1,
+) -> Iterator[Measured]:
+    """The frames of a stack, so many at once, flat, with their factors and variances."""
     factors = _as_factors(normalization_factor, len(stack))
     variances = None if variance is None else as_stack(np.asarray(variance))
     if variances is not None and len(variances) == 1:
@@ -26,9 +30,13 @@ def each_frame(
             f"The variance has the shape {variances.shape}, the frames {stack.shape}; they must be "
             "equal."
         )
-    for number, frame in enumerate(stack):
-        known = None if variances is None else variances[number].reshape(-1)
-        yield as_flat(frame), float(factors[number]), known
+    for start in range(0, len(stack), size):
+        some = slice(start, start + size)
+        yield Measured(
+            as_flat(stack[some]),
+            factors[some],
+            None if variances is None else variances[some].reshape(-1, stack[0].size),
+        )
 
 
 def as_stack(frames: NDArray[Any]) -> NDArray[Any]:
@@ -45,14 +53,14 @@ def as_stack(frames: NDArray[Any]) -> NDArray[Any]:
     return frames if frames.ndim == 3 else frames[np.newaxis]
 
 
-def as_flat(frame: NDArray[Any]) -> NDArray[Any]:
-    """A frame as a flat contiguous array of a type that engines know."""
-    dtype = frame.dtype.newbyteorder("=")
+def as_flat(frames: NDArray[Any]) -> NDArray[Any]:
+    """Frames ``(n, rows, columns)`` as ``(n, n_pixels)``, contiguous, of a type that engines know."""
+    dtype = frames.dtype.newbyteorder("=")
     if dtype.kind == "b":
         dtype = np.dtype(np.uint8)
     elif dtype.kind == "f" and dtype.itemsize not in (4, 8):
         dtype = np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
-    return np.ascontiguousarray(frame, dtype=dtype).reshape(-1)
+    return np.ascontiguousarray(frames, dtype=dtype).reshape(len(frames), -1)
 
 
 def _as_factors(normalization_factor: float | ArrayLike, number: int) -> FloatArray:

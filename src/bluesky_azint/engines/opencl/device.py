@@ -1,0 +1,140 @@
+"""The device, and programs for it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from bluesky_azint.engines.protocol import BadValues
+from bluesky_azint.errors import EngineError
+
+C_TYPES = {
+    "i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort",
+    "i4": "int", "u4": "uint", "i8": "long", "u8": "ulong", "f4": "float", "f8": "double",
+}  # fmt: skip
+
+
+@cache
+def default_device() -> cl.Device:
+    """The device to compute on: the first GPU there is, else the first CPU.
+
+    Raises
+    ------
+    EngineError
+        If there is no OpenCL device that knows double precision.
+    """
+    try:
+        devices = [device for platform in cl.get_platforms() for device in platform.get_devices()]
+    except cl.Error as error:
+        raise EngineError(f"OpenCL finds no platform ({error}).") from error
+    able = [device for device in devices if device.double_fp_config]
+    if not able:
+        raise EngineError("OpenCL finds no device that computes in double precision.")
+    return max(able, key=lambda device: bool(device.type & cl.device_type.GPU))
+
+
+@cache
+def queue_of(device: cl.Device) -> cl.CommandQueue:
+    """The queue of a device."""
+    return cl.CommandQueue(cl.Context([device]))
+
+
+def is_cpu(device: cl.Device) -> bool:
+    """Whether the memory of the device is that of the host."""
+    return bool(device.type & cl.device_type.CPU)
+
+
+def kernels(
+    context: cl.Context, source: str, prelude: str = "", **macros: int | str
+) -> dict[str, cl.Kernel]:
+    """The kernels of a source file by name, compiled with these macros; for one thread at a time.
+
+    Raises
+    ------
+    EngineError
+        If the program cannot be compiled.
+    """
+    program = _program(context, source, prelude, tuple(macros.items()))
+    return {kernel.function_name: kernel for kernel in program.all_kernels()}
+
+
+@cache
+def _program(
+    context: cl.Context, source: str, prelude: str, macros: tuple[tuple[str, int | str], ...]
+) -> cl.Program:
+    text = (files("bluesky_azint.engines.opencl") / source).read_text()
+    options = [f"-D{name}={value}" for name, value in macros]
+    program: cl.Program = cl.Program(context, f"{prelude}\n{text}")
+    try:
+        program.build(options=options)
+    except cl.Error as error:
+        raise EngineError(f"OpenCL cannot compile {source}: {error}") from error
+    return program
+
+
+def c_type(dtype: np.dtype[Any]) -> str:
+    """The type of OpenCL C for pixels of that type.
+
+    Raises
+    ------
+    EngineError
+        If there is none.
+    """
+    name = C_TYPES.get(dtype.str[1:])
+    if name is None:
+        raise EngineError(
+            f"OpenCL cannot sum frames of type {dtype}; convert them, or use engine='scipy'."
+        )
+    return name
+
+
+def bad_test(bad: BadValues | None, dtype: np.dtype[Any]) -> str:
+    """The definition of ``BAD(v)``, whether a value is bad; without `bad` none ever is."""
+    return f"#define BAD(v) ({_condition(bad, dtype)})"
+
+
+def _condition(bad: BadValues | None, dtype: np.dtype[Any]) -> str:
+    if bad is None:
+        return "0"
+    if dtype.kind == "f":
+        tests = ["!isfinite(v)"]
+    else:
+        tests = [f"(v) == {_literal(np.iinfo(dtype).max, dtype)}"]
+    interval = bad.interval(dtype)
+    if interval is not None:
+        low, high = (_literal(end, dtype) for end in interval)
+        tests.append(f"((v) >= {low} && (v) <= {high})")
+    return " || ".join(tests)
+
+
+def _literal(value: float, dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "f":
+        return float(value).hex()
+    if value == np.iinfo(np.int64).min:
+        return "LONG_MIN"
+    if dtype.itemsize < 4 or dtype.str[1:] == "i4":
+        return f"({C_TYPES[dtype.str[1:]]})({value})"
+    return f"{value}{'U' if dtype.kind == 'u' else ''}{'L' if dtype.itemsize == 8 else ''}"
+
+
+def read_only(queue: cl.CommandQueue, array: np.ndarray[Any, Any]) -> cl.Buffer:
+    """An array for kernels to read, where it is or copied to the device; at least one byte.
+
+    On a CPU the array must live as long as the buffer, which keeps it.
+    """
+    flags = cl.mem_flags
+    array = np.ascontiguousarray(array) if array.size else np.zeros(1, array.dtype)
+    place = flags.USE_HOST_PTR if is_cpu(queue.device) else flags.COPY_HOST_PTR
+    return cl.Buffer(queue.context, flags.READ_ONLY | place, hostbuf=array)
+
+
+def show(queue: cl.CommandQueue, buffer: cl.Buffer, array: np.ndarray[Any, Any]) -> None:
+    """Wait until the host sees what kernels wrote to a buffer that lies in an array of its own."""
+    shown, _ = cl.enqueue_map_buffer(
+        queue, buffer, cl.map_flags.READ, 0, array.shape, array.dtype, is_blocking=True
+    )
+    shown.base.release(queue)

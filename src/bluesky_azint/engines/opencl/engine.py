@@ -1,0 +1,88 @@
+"""The OpenCL engine: CPUs through PoCL, and GPUs.
+
+A CPU streams frames into private histograms (`stream`); a GPU sums bin after bin (`gather`), as do
+both for the pixels that the look-up tells entry by entry. Programs are compiled for the type of the
+frames when the first one comes. Where there is no splitting, integers are summed as integers,
+exactly.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import reduce
+from typing import Protocol
+
+import numpy as np
+import pyopencl as cl
+
+from bluesky_azint.engines.opencl.device import default_device, is_cpu, queue_of
+from bluesky_azint.engines.opencl.gather import Gather
+from bluesky_azint.engines.opencl.stream import BATCH, Stream
+from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
+from bluesky_azint.lookup.table import Lookup
+
+
+class Way(Protocol):
+    """A way to sum some of the pixels, or all, on a device."""
+
+    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+        """Sum frames, see `Engine`."""
+
+    def sum_map(self, values: Frames) -> FrameSums:
+        """Sum values of the pixels, see `Engine`."""
+
+
+class OpenCLEngine:
+    """Sums frames into bins on an OpenCL device.
+
+    Parameters
+    ----------
+    lookup, bad, wanted
+        See `bluesky_azint.engines.create_engine`.
+    device
+        The device; None takes `default_device`.
+    stream
+        Whether to stream frames into private histograms; None does so on a CPU.
+    """
+
+    name = "opencl"
+    batch = 2 * BATCH
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        bad: BadValues,
+        wanted: Wanted,
+        *,
+        device: cl.Device | None = None,
+        stream: bool | None = None,
+    ) -> None:
+        queue = queue_of(default_device() if device is None else device)
+        if stream is None:
+            stream = is_cpu(queue.device)
+        self._ways: list[Way] = []
+        if not stream:
+            every = np.arange(lookup.n_pixels)
+            self._ways.append(Gather(queue, lookup.matrix, every, bad, wanted))
+        else:
+            if lookup.rest is None or (lookup.first != lookup.n_bins).any():
+                self._ways.append(Stream(queue, lookup, bad, wanted))
+            if lookup.rest is not None:
+                odd = lookup.rest.pixels
+                self._ways.append(
+                    Gather(queue, lookup.matrix_of(odd.astype(np.int64)), odd, bad, wanted)
+                )
+        # The buffers of the results belong to one call at a time.
+        self._lock = threading.Lock()
+
+    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+        """Sum frames, see `Engine`."""
+        with self._lock:
+            parts = [way.sum_frames(frames) for way in self._ways]
+        return [reduce(FrameSums.plus, sums) for sums in zip(*parts, strict=True)]
+
+    def sum_map(self, values: Frames) -> FrameSums:
+        """Sum values of the pixels, see `Engine`."""
+        with self._lock:
+            return reduce(FrameSums.plus, [way.sum_map(values) for way in self._ways])

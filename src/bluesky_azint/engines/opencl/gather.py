@@ -1,0 +1,110 @@
+"""Gather: bin after bin; for pixels that touch bins in ways of their own, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+from scipy.sparse import csc_array
+
+from bluesky_azint.engines.opencl import device
+from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
+
+GROUP_SIZE = 128
+
+
+class Gather:
+    """Sums the pixels of a table, row after row of its transpose.
+
+    Parameters
+    ----------
+    queue
+        Of the device.
+    table
+        Shares as a sparse matrix, ``(n_bins, n)``.
+    pixels
+        Which pixel each column is, ``(n,)``.
+    bad, wanted
+        See `bluesky_azint.engines.create_engine`.
+    """
+
+    def __init__(
+        self,
+        queue: cl.CommandQueue,
+        table: csc_array,
+        pixels: np.ndarray[Any, Any],
+        bad: BadValues,
+        wanted: Wanted,
+    ) -> None:
+        self._queue, self._bad, self._wanted = queue, bad, wanted
+        rows = table.tocsr()
+        self._n_bins = rows.shape[0]
+        self._whole = bool((rows.data == 1.0).all())
+        spread = wanted.spread
+        arrays = (
+            rows.indptr.astype(np.int32),
+            pixels[rows.indices].astype(np.int32),
+            rows.data,
+            np.empty(0, np.float32) if spread is None else spread.weight,
+            np.empty(0) if spread is None or spread.dark is None else spread.dark,
+        )
+        self._table = [device.read_only(queue, array) for array in arrays]
+        flags = cl.mem_flags.READ_WRITE
+        self._sums = cl.Buffer(queue.context, flags, 3 * self._n_bins * 8)
+        self._found = cl.Buffer(queue.context, flags, max(rows.nnz, 1) * 4)
+        self._n_found = cl.Buffer(queue.context, flags, 4)
+        self._kernels: dict[tuple[str, bool], cl.Kernel] = {}
+
+    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+        """Sum frames, ``(n, n_pixels)``."""
+        return [self._sum(frame, self._bad, self._wanted) for frame in frames]
+
+    def sum_map(self, values: Frames) -> FrameSums:
+        """Signal and square of values of the pixels, ``(n_pixels,)``, of which none is bad."""
+        return self._sum(values, None, Wanted(square=True))
+
+    def _sum(self, frame: Frames, bad: BadValues | None, wanted: Wanted) -> FrameSums:
+        queue = self._queue
+        want = 2 if wanted.spread else int(wanted.square)
+        exact = self._whole and want < 2 and frame.dtype.kind in "iu"
+        dtype = np.dtype(f"{frame.dtype.kind}8") if exact else np.dtype(np.float64)
+        n_found = np.zeros(1, np.int32)
+        sums = np.empty((want + 1, self._n_bins), dtype)
+        values = device.read_only(queue, frame)
+        cl.enqueue_copy(queue, self._n_found, n_found, is_blocking=False)
+        self._kernel(frame.dtype, dtype, bad, wanted)(
+            queue, (self._n_bins * GROUP_SIZE,), (GROUP_SIZE,), values, *self._table,
+            self._sums, self._found, self._n_found,
+        )  # fmt: skip
+        cl.enqueue_copy(queue, sums, self._sums, is_blocking=True)
+        cl.enqueue_copy(queue, n_found, self._n_found, is_blocking=True)
+        found = np.empty(int(n_found[0]), np.int32)
+        if found.size:
+            cl.enqueue_copy(queue, found, self._found, is_blocking=True)
+        values.release()
+        rows = sums.astype(np.float64)
+        # A pixel that touches two bins is found twice, and in any order.
+        bad_pixels = np.unique(found).astype(np.int64)
+        if want == 2:
+            return FrameSums(rows[0], None, bad_pixels, rows[1], rows[2])
+        return FrameSums(rows[0], rows[1] if want else None, bad_pixels)
+
+    def _kernel(
+        self, dtype: np.dtype[Any], total: np.dtype[Any], bad: BadValues | None, wanted: Wanted
+    ) -> cl.Kernel:
+        key = (dtype.str, bad is None)
+        if key not in self._kernels:
+            self._kernels[key] = device.kernels(
+                self._queue.context,
+                "gather.cl",
+                device.bad_test(bad, dtype),
+                PIXEL=device.c_type(dtype),
+                SUM=device.c_type(total),
+                WHOLE=int(self._whole),
+                WANT=2 if wanted.spread else int(wanted.square),
+                DARK=int(wanted.spread is not None and wanted.spread.dark is not None),
+                SIZE=GROUP_SIZE,
+            )["gather"]
+        return self._kernels[key]

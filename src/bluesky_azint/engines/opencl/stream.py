@@ -1,0 +1,193 @@
+"""Stream: frames are read once, in the order they have in memory; for CPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+from numpy.typing import NDArray
+
+from bluesky_azint.engines.opencl import device
+from bluesky_azint.engines.opencl.work import bins_as_keys, divide, own_keys
+from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
+from bluesky_azint.lookup.table import Lookup
+
+BATCH = 4
+ITEMS_PER_CORE = 4
+
+# Where there are more bins, each work-item numbers those it meets: its histograms stay small.
+MOST_BINS = 2**14
+
+
+class Stream:
+    """Sums the pixels of a look-up that have a first bin.
+
+    Parameters
+    ----------
+    queue
+        Of the device.
+    lookup, bad, wanted
+        See `bluesky_azint.engines.create_engine`.
+    """
+
+    def __init__(
+        self, queue: cl.CommandQueue, lookup: Lookup, bad: BadValues, wanted: Wanted
+    ) -> None:
+        self.queue, self.lookup = queue, lookup
+        self._bad, self._wanted = bad, wanted
+        work = divide(lookup.runs, ITEMS_PER_CORE * queue.device.max_compute_units, lookup.n_pixels)
+        number = lookup.n_bins > MOST_BINS and lookup.spans is None
+        self.keys = own_keys(lookup, work) if number else bins_as_keys(lookup, work)
+        self.n_items = work.items.size - 1
+        # Where each work-item writes down which pixels are bad.
+        self.starts = work.runs[work.items[:-1], 0]
+        arrays = (
+            self.keys.first, lookup.shares, lookup.spans, *_spread(wanted), work.runs, work.items,
+            self.keys.slots, self.keys.pointer, self.keys.places,
+            np.array(lookup.offsets, np.int32),
+        )  # fmt: skip
+        empty = np.zeros(1, np.float64)
+        self.table = [
+            device.read_only(queue, empty if array is None else array) for array in arrays
+        ]
+        self._programs: dict[tuple[str, int, bool], _Program] = {}
+
+    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+        """Sum frames, ``(n, n_pixels)``, four at a time as long as there are so many."""
+        sums: list[FrameSums] = []
+        while len(sums) < len(frames):
+            number = BATCH if len(frames) - len(sums) >= BATCH else 1
+            program = self._program(frames.dtype, number, self._bad, self._wanted)
+            sums += program(frames[len(sums) : len(sums) + number])
+        return sums
+
+    def sum_map(self, values: Frames) -> FrameSums:
+        """Signal and square of values of the pixels, ``(n_pixels,)``, of which none is bad."""
+        return self._program(values.dtype, 1, None, Wanted(square=True))(values[np.newaxis])[0]
+
+    def _program(
+        self, dtype: np.dtype[Any], frames: int, bad: BadValues | None, wanted: Wanted
+    ) -> _Program:
+        key = (dtype.str, frames, bad is None)
+        if key not in self._programs:
+            self._programs[key] = _Program(self, dtype, frames, bad, wanted)
+        return self._programs[key]
+
+
+class _Program:
+    """Kernels for so many frames of a type, and the memory that they need."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        dtype: np.dtype[Any],
+        frames: int,
+        bad: BadValues | None,
+        wanted: Wanted,
+    ) -> None:
+        lookup, keys = stream.lookup, stream.keys
+        self._stream, self._frames, self._wanted = stream, frames, wanted
+        whole = lookup.shares is None
+        want = 2 if wanted.spread else int(wanted.square and not whole)
+        exact = whole and want == 0 and dtype.kind in "iu"
+        self._dtype = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
+        columns = 0 if lookup.spans is not None else len(lookup.offsets)
+        subs = _histograms(lookup.n_bins)
+        self._kernels = device.kernels(
+            stream.queue.context,
+            "stream.cl",
+            device.bad_test(bad, dtype),
+            PIXEL=device.c_type(dtype),
+            SUM=device.c_type(self._dtype),
+            KEY=device.c_type(keys.first.dtype),
+            COLUMNS=columns,
+            WANT=want,
+            DARK=int(wanted.spread is not None and wanted.spread.dark is not None),
+            FRAMES=frames,
+            SUBS=subs,
+            LOCAL=int(keys.places is not None),
+        )
+        self._rows = _rows(columns, want)
+        self._boxes = columns == 0
+        context, flags = stream.queue.context, cl.mem_flags
+        size = int(keys.slots[-1]) * subs * _stride(columns, want, frames) * frames * 8
+        self._histograms = cl.Buffer(context, flags.READ_WRITE, size)
+        self._sums = np.empty((self._rows, lookup.n_bins, frames), self._dtype)
+        self._n_bad = np.zeros(stream.n_items, np.int32)
+        self._bad = np.empty(lookup.n_pixels * frames, np.int32)
+        self._results = [
+            cl.Buffer(context, flags.READ_WRITE | flags.USE_HOST_PTR, hostbuf=array)
+            for array in (self._sums, self._n_bad, self._bad)
+        ]
+
+    def __call__(self, frames: Frames) -> list[FrameSums]:
+        """Sum frames, ``(frames, n_pixels)``."""
+        stream, queue = self._stream, self._stream.queue
+        table, slots, *places = stream.table[:7], *stream.table[7:]
+        sums, n_bad, bad = self._results
+        values = device.read_only(queue, frames)
+        self._kernels["stream"](
+            queue, (stream.n_items,), (1,), values, *table, slots, self._histograms, bad, n_bad,
+            np.int32(stream.lookup.n_pixels),
+        )  # fmt: skip
+        self._kernels["collect"](
+            queue, (stream.lookup.n_bins,), None, self._histograms, slots,
+            np.int32(stream.n_items), *places, sums,
+        )  # fmt: skip
+        device.show(queue, sums, self._sums)
+        device.show(queue, n_bad, self._n_bad)
+        values.release()
+        return [
+            self._frame_sums(self._sums[..., frame].astype(np.float64), pixels)
+            for frame, pixels in enumerate(self._bad_pixels())
+        ]
+
+    def _bad_pixels(self) -> list[NDArray[np.int64]]:
+        """What each work-item found stands from where it starts."""
+        found = self._n_bad.nonzero()[0]
+        if found.size == 0:
+            return [np.empty(0, np.int64)] * self._frames
+        device.show(self._stream.queue, self._results[2], self._bad)
+        starts = self._stream.starts[found] * self._frames
+        pieces = zip(starts, starts + self._n_bad[found], strict=True)
+        bad = np.concatenate([self._bad[start:stop] for start, stop in pieces]).astype(np.int64)
+        frame, pixel = np.divmod(bad, self._stream.lookup.n_pixels)
+        return [pixel[frame == number] for number in range(self._frames)]
+
+    def _frame_sums(self, rows: NDArray[np.float64], bad: NDArray[np.int64]) -> FrameSums:
+        if self._boxes:
+            rows = rows[::2] + np.cumsum(rows[1::2], axis=1)
+        if self._wanted.spread is not None:
+            return FrameSums(rows[0], None, bad, rows[1], rows[2])
+        if not self._wanted.square:
+            return FrameSums(rows[0], None, bad)
+        # A share of one is its own square.
+        return FrameSums(rows[0], rows[1] if len(rows) > 1 else rows[0], bad)
+
+
+def _spread(wanted: Wanted) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    return (None, None) if wanted.spread is None else (wanted.spread.weight, wanted.spread.dark)
+
+
+def _rows(columns: int, want: int) -> int:
+    """How many rows of sums a program gives: a lane or a kind each."""
+    kinds = want + 1
+    return 2 * kinds if columns == 0 else kinds
+
+
+def _stride(columns: int, want: int, frames: int) -> int:
+    """Numbers at a key, as in stream.cl."""
+    if columns == 1:
+        lanes = 3 if want == 2 else 1
+    elif columns == 2:
+        lanes = (2, 3, 8)[want]
+    else:
+        lanes = (columns or 2) * (want + 1)
+    return {3: 4, 6: 8}.get(lanes, lanes) if frames == 1 else lanes
+
+
+def _histograms(n_bins: int) -> int:
+    """How many histograms take turns: more where one bin often follows itself."""
+    return 4 if n_bins > 300 else 8
