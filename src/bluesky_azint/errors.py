@@ -7,6 +7,7 @@
     ├── RecipeError     a request for something that cannot be computed
     ├── FrameError      a frame that does not fit what it is reduced with
     ├── FormatError     a file that is not what it should be
+    │   └── ChunkError  a packed frame in it that is damaged
     ├── EngineError     an engine that is not there, or that failed
     ├── StoreError      a calibration that is not there, or that must not change
     └── CalibrationError  an image that no geometry can be fitted to
@@ -34,6 +35,10 @@ class FrameError(AzintError):
 
 class FormatError(AzintError):
     """A file is not what it should be."""
+
+
+class ChunkError(FormatError):
+    """A packed frame of a file is damaged."""
 
 
 class EngineError(AzintError):
