@@ -1,45 +1,64 @@
-"""The benchmark runs, and its figures are what it says they are."""
+"""The command measures what it is asked for, and prints it."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
-import bluesky_azint as ba
-from bluesky_azint.cli import benchmark, main
+from bluesky_azint.benchmark import cases as module
+from bluesky_azint.benchmark import timing
+from bluesky_azint.cli import main
 
 
 @pytest.fixture
-def small_case(monkeypatch: pytest.MonkeyPatch, pyfai: ModuleType) -> None:
-    """A smaller detector and one round."""
-    monkeypatch.setattr(benchmark, "DETECTOR", "Eiger2_1M")
-    monkeypatch.setattr(benchmark, "NPT", 200)
+def small_cases(monkeypatch: pytest.MonkeyPatch, pyfai: ModuleType) -> None:
+    """A tiny detector and one round."""
+    tiny = [
+        replace(case, detector="tiny", npt=150, all_peers=False, quick=case.name == "1d-no")
+        for case in module.CASES
+    ]
+    monkeypatch.setattr(module, "CASES", tuple(tiny))
+    for name in ("HURRIED", "THOROUGH"):
+        monkeypatch.setattr(timing, name, timing.Effort(rounds=1, seconds=0))
 
 
-@pytest.mark.usefixtures("small_case")
-def test_the_benchmark_reports_ratios_and_agreement(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("small_cases")
+def test_quick_json_has_the_quick_cases_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--quick", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert {row["splitting"] for row in rows} == {"no", "bbox", "full"}
-    assert {row["name"] for row in rows} == {"opencl", "scipy", benchmark.PEER}
-    for row in rows:
-        peer = next(
-            other
-            for other in rows
-            if other["splitting"] == row["splitting"] and other["name"] == benchmark.PEER
-        )
-        expected = peer["timing"]["wall_min"] / row["timing"]["wall_min"]
-        assert row["ratio"] == pytest.approx(expected)
-        assert row["difference"] < 1e-4
-        assert 0 < row["timing"]["wall_min"] <= row["timing"]["wall_median"]
+    figures = json.loads(capsys.readouterr().out)
+    assert [case["name"] for case in figures["cases"]] == ["1d-no"]
+    (case,) = figures["cases"]
+    ours, theirs = case["ways"]["bluesky-azint"], case["ways"]["pyFAI csr/cython"]
+    expected = theirs["timing"]["cpu_min"] / ours["timing"]["cpu_min"]
+    assert case["ratio"]["pyFAI csr/cython"]["cpu"] == pytest.approx(expected)
+    assert ours["accuracy"] < 1e-7
+    assert ours["signal_accuracy"] == 0
 
 
-def test_the_frame_is_that_of_a_tilted_detector_with_bad_pixels() -> None:
-    geometry, frame = benchmark._case()
-    assert geometry.detector == ba.detector("Eiger2_4M")
-    assert geometry.detector.mask is not None
-    bad = frame == 2**32 - 1
-    assert frame.dtype == np.uint32
-    assert (bad & ~geometry.detector.mask).sum() > 100
-    assert bad[geometry.detector.mask].all()
+@pytest.mark.usefixtures("small_cases")
+def test_cases_are_chosen_by_name_and_drawn(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    picture = tmp_path / "picture.png"
+    assert main(["benchmark", "--cases", "1d-b*", "2d-no", "--picture", str(picture)]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert any(line.startswith("1D, bbox ") for line in lines)
+    assert any(line.startswith("2D 1000 x 360, no split ") for line in lines)
+    assert not any(line.startswith("1D, no split") for line in lines)
+    assert "azint is not installed" in text
+    assert "GB/s" in text
+    assert picture.stat().st_size > 10_000
+
+
+def test_names_are_listed_and_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [case.name for case in module.CASES]
+
+
+def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "--cases", "none"]) == 2
+    assert "no case 'none'" in capsys.readouterr().err
