@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.benchmark.cases import Case
+from bluesky_azint.benchmark.files import DATASET
 from bluesky_azint.benchmark.scene import POLARIZATION, UNIT, Scene, grid_of
+from bluesky_azint.errors import FormatError
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.io.images import open_frames
+from bluesky_azint.io.chunks import packed_frames
 from bluesky_azint.lookup import build_lookup
 from bluesky_azint.reduction.integrator import Integrator
 
@@ -82,22 +85,27 @@ def integrator(case: Case, scene: Scene, geometry: Geometry) -> Integrator:
 
 def _make(case: Case, scene: Scene, geometry: Geometry) -> Reduce:
     ours = integrator(case, scene, geometry)
-
-    def reduce(frames: Frames) -> Patterns:
-        result = ours.sigma_clip(frames) if case.clip else ours.integrate(frames)
-        return Patterns(result.intensity, result.sigma, result.sum_signal)
-
-    return reduce
+    return lambda frames: _reduce(ours, case, frames)
 
 
 def _open(case: Case, scene: Scene, path: Path) -> Callable[[], Patterns]:
-    reduce = _make(case, scene, scene.geometry)
+    """Frames go to the engine as they are stored: it unpacks them itself where it can."""
+    ours = integrator(case, scene, scene.geometry)
 
     def curves() -> Patterns:
-        with open_frames(path) as frames:
-            return reduce(frames.stack(0, len(frames)))
+        with h5py.File(path) as file:
+            dataset = file[DATASET]
+            packed = packed_frames(dataset, 0, len(dataset))
+        if packed is None:
+            raise FormatError(f"{path} is not packed as it was to be.")
+        return _reduce(ours, case, packed)
 
     return curves
+
+
+def _reduce(ours: Integrator, case: Case, frames: ArrayLike) -> Patterns:
+    result = ours.sigma_clip(frames) if case.clip else ours.integrate(frames)
+    return Patterns(result.intensity, result.sigma, result.sum_signal)
 
 
 def lookup_bytes(case: Case, scene: Scene) -> int:
