@@ -41,7 +41,6 @@ class Stream:
         number = lookup.n_bins > MOST_BINS and lookup.spans is None
         self.keys = own_keys(lookup, work) if number else bins_as_keys(lookup, work)
         self.n_items = work.items.size - 1
-        # Where each work-item writes down which pixels are bad.
         self.starts = work.runs[work.items[:-1], 0]
         arrays = (
             self.keys.first, lookup.shares, lookup.spans, *_spread(wanted), work.runs, work.items,
@@ -52,7 +51,7 @@ class Stream:
         self.table = [
             device.read_only(queue, empty if array is None else array) for array in arrays
         ]
-        self._programs: dict[tuple[str, int, bool], _Program] = {}
+        self._programs: dict[tuple[str, int, bool], Program] = {}
 
     def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
         """Sum frames, ``(n, n_pixels)``, four at a time as long as there are so many."""
@@ -69,14 +68,16 @@ class Stream:
 
     def _program(
         self, dtype: np.dtype[Any], frames: int, bad: BadValues | None, wanted: Wanted
-    ) -> _Program:
+    ) -> Program:
         key = (dtype.str, frames, bad is None)
         if key not in self._programs:
-            self._programs[key] = _Program(self, dtype, frames, bad, wanted)
+            self._programs[key] = Program(
+                self, dtype, frames, bad, wanted, subs=_histograms(self.lookup.n_bins)
+            )
         return self._programs[key]
 
 
-class _Program:
+class Program:
     """Kernels for so many frames of a type, and the memory that they need."""
 
     def __init__(
@@ -86,18 +87,23 @@ class _Program:
         frames: int,
         bad: BadValues | None,
         wanted: Wanted,
+        *,
+        subs: int,
+        further: str = "",
+        **macros: int,
     ) -> None:
         lookup, keys = stream.lookup, stream.keys
-        self._stream, self._frames, self._wanted = stream, frames, wanted
+        self.stream, self.frames, self._wanted = stream, frames, wanted
+        # Where each work-item writes down which pixels are bad.
+        self.starts = stream.starts
         whole = lookup.shares is None
         want = 2 if wanted.spread else int(wanted.square and not whole)
         exact = whole and want == 0 and dtype.kind in "iu"
         self._dtype = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
         columns = 0 if lookup.spans is not None else len(lookup.offsets)
-        subs = _histograms(lookup.n_bins)
-        self._kernels = device.kernels(
+        self.kernels = device.kernels(
             stream.queue.context,
-            "stream.cl",
+            f"stream.cl {further}",
             device.bad_test(bad, dtype),
             PIXEL=device.c_type(dtype),
             SUM=device.c_type(self._dtype),
@@ -108,37 +114,43 @@ class _Program:
             FRAMES=frames,
             SUBS=subs,
             LOCAL=int(keys.places is not None),
+            **macros,
         )
         self._rows = _rows(columns, want)
         self._boxes = columns == 0
         context, flags = stream.queue.context, cl.mem_flags
         size = int(keys.slots[-1]) * subs * _stride(columns, want, frames) * frames * 8
-        self._histograms = cl.Buffer(context, flags.READ_WRITE, size)
+        self.histograms = cl.Buffer(context, flags.READ_WRITE, size)
         self._sums = np.empty((self._rows, lookup.n_bins, frames), self._dtype)
         self._n_bad = np.zeros(stream.n_items, np.int32)
         self._bad = np.empty(lookup.n_pixels * frames, np.int32)
-        self._results = [
+        self._sums_there, self.n_bad, self.bad = (
             cl.Buffer(context, flags.READ_WRITE | flags.USE_HOST_PTR, hostbuf=array)
             for array in (self._sums, self._n_bad, self._bad)
-        ]
+        )
 
     def __call__(self, frames: Frames) -> list[FrameSums]:
         """Sum frames, ``(frames, n_pixels)``."""
-        stream, queue = self._stream, self._stream.queue
-        table, slots, *places = stream.table[:7], *stream.table[7:]
-        sums, n_bad, bad = self._results
+        stream, queue = self.stream, self.stream.queue
         values = device.read_only(queue, frames)
-        self._kernels["stream"](
-            queue, (stream.n_items,), (1,), values, *table, slots, self._histograms, bad, n_bad,
-            np.int32(stream.lookup.n_pixels),
+        self.kernels["stream"](
+            queue, (stream.n_items,), (1,), values, *stream.table[:8], self.histograms, self.bad,
+            self.n_bad, np.int32(stream.lookup.n_pixels),
         )  # fmt: skip
-        self._kernels["collect"](
-            queue, (stream.lookup.n_bins,), None, self._histograms, slots,
-            np.int32(stream.n_items), *places, sums,
-        )  # fmt: skip
-        device.show(queue, sums, self._sums)
-        device.show(queue, n_bad, self._n_bad)
+        sums = self.collect()
         values.release()
+        return sums
+
+    def collect(self) -> list[FrameSums]:
+        """What all work-items have found."""
+        stream, queue = self.stream, self.stream.queue
+        slots, *places = stream.table[7:]
+        self.kernels["collect"](
+            queue, (stream.lookup.n_bins,), None, self.histograms, slots,
+            np.int32(stream.n_items), *places, self._sums_there,
+        )  # fmt: skip
+        device.show(queue, self._sums_there, self._sums)
+        device.show(queue, self.n_bad, self._n_bad)
         return [
             self._frame_sums(self._sums[..., frame].astype(np.float64), pixels)
             for frame, pixels in enumerate(self._bad_pixels())
@@ -148,13 +160,13 @@ class _Program:
         """What each work-item found stands from where it starts."""
         found = self._n_bad.nonzero()[0]
         if found.size == 0:
-            return [np.empty(0, np.int64)] * self._frames
-        device.show(self._stream.queue, self._results[2], self._bad)
-        starts = self._stream.starts[found] * self._frames
+            return [np.empty(0, np.int64)] * self.frames
+        device.show(self.stream.queue, self.bad, self._bad)
+        starts = self.starts[found] * self.frames
         pieces = zip(starts, starts + self._n_bad[found], strict=True)
         bad = np.concatenate([self._bad[start:stop] for start, stop in pieces]).astype(np.int64)
-        frame, pixel = np.divmod(bad, self._stream.lookup.n_pixels)
-        return [pixel[frame == number] for number in range(self._frames)]
+        frame, pixel = np.divmod(bad, self.stream.lookup.n_pixels)
+        return [pixel[frame == number] for number in range(self.frames)]
 
     def _frame_sums(self, rows: NDArray[np.float64], bad: NDArray[np.int64]) -> FrameSums:
         if self._boxes:
