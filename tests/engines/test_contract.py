@@ -216,7 +216,7 @@ def test_pixels_may_touch_many_bins(factory: Factory) -> None:
         np.array([0, 1], np.int32),
         np.array([0, 12, 24], np.int32),
         np.r_[0:12, 5:17].astype(np.int32),
-        np.full(24, 1 / 12, np.float32),
+        np.full(24, 1 / 12),
     )
     wide = Lookup(20, np.full(3, 20, np.uint16), rest=entries)
     sums = one(factory(wide, BadValues(), Wanted(square=True)), np.array([12.0, 24.0, 5.0]))

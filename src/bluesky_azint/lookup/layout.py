@@ -170,5 +170,5 @@ def _entries(shares: Shares) -> Entries:
         pixels.astype(np.int32),
         pointer(number),
         shares.bin.astype(np.int32),
-        shares.weight.astype(np.float32),
+        shares.weight,
     )

@@ -2,8 +2,8 @@
 
 All engines work from this one description. Most pixels touch a few bins that lie together, so that
 a first bin and a few shares tell all; the odd ones (cut by the end of a range, around the beam ...)
-are listed entry by entry. Shares are single precision, for every engine the same; what is summed
-with them is summed in double precision.
+are listed entry by entry. The shares of most are single precision, for every engine the same, and
+make up one all the same; what is summed with them is summed in double precision.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Entries:
     pixels: NDArray[np.int32]
     indptr: NDArray[np.int32]
     bins: NDArray[np.int32]
-    weights: NDArray[np.float32]
+    weights: FloatArray
 
     def shares_of(self, pixels: IntArray) -> Shares:
         """The shares of some pixels, numbered by their place in ``pixels``."""
@@ -62,7 +62,7 @@ class Entries:
         return Shares(
             np.repeat(known, number),
             self.bins[entry].astype(np.int64),
-            self.weights[entry].astype(np.float64),
+            self.weights[entry],
         )
 
 
