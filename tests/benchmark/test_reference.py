@@ -7,8 +7,9 @@ import pytest
 
 from bluesky_azint.benchmark.cases import choose
 from bluesky_azint.benchmark.reference import difference, reference
-from bluesky_azint.benchmark.scene import BAD, POLARIZATION, scene_of
+from bluesky_azint.benchmark.scene import BAD, POLARIZATION, grid_of, scene_of
 from bluesky_azint.corrections import polarization_from_position
+from bluesky_azint.grid import split_block
 
 (ONE,) = choose(["1d-no"])
 TINY = replace(ONE, detector="tiny", npt=150, frames=2)
@@ -77,6 +78,25 @@ def test_split_pixels_touch_more_bins_and_keep_their_sum() -> None:
     assert found.patterns.sigma is None
     whole = reference(replace(TINY, error_model=None), scene_of(TINY)).patterns.intensity
     assert found.patterns.intensity.mean() == pytest.approx(whole.mean(), rel=0.05)
+
+
+def test_errors_of_split_pixels_have_squared_shares() -> None:
+    case = replace(TINY, splitting="bbox")
+    scene = scene_of(case)
+    everything = np.ones(scene.geometry.shape, bool)
+    shares = split_block(scene.geometry, grid_of(case, scene), slice(0, 64), everything)
+    frame, weight = scene.frames[1].ravel(), _weights(case)
+    sums = np.zeros((4, case.npt))  # of counts and weights, and of squared shares and shares
+    for pixel, number, share in zip(*shares, strict=True):
+        if frame[pixel] != BAD:
+            counts = float(frame[pixel])
+            sums[:, number] += [share**2 * counts, share * weight[pixel], share**2, share]
+    held = sums[3] > 0
+    variance = np.maximum(sums[0, held], sums[2, held] / sums[3, held])
+    found = reference(case, scene).patterns.sigma
+    assert found is not None
+    np.testing.assert_allclose(found[1, held], np.sqrt(variance) / sums[1, held], rtol=1e-10)
+    assert not found[1, ~held].any()
 
 
 def test_the_difference_is_that_of_the_worst_bin_that_holds_something() -> None:

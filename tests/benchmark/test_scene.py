@@ -13,10 +13,11 @@ from bluesky_azint.benchmark.scene import BAD, geometry_of, grid_of, moved, scen
 
 
 def test_the_frame_is_that_of_a_tilted_detector_with_dead_pixels() -> None:
-    scene = scene_of(replace(ONE, detector="Eiger2_500k"))
+    scene = scene_of(replace(ONE, detector="Eiger2_1M"))
     detector = scene.geometry.detector
-    assert detector == ba.detector("Eiger2_500k")
+    assert detector == ba.detector("Eiger2_1M")
     assert detector.mask is not None
+    assert detector.mask.any()
     assert scene.geometry.rot1 != 0
     (frame,) = scene.frames
     assert frame.dtype == np.uint32
