@@ -49,33 +49,30 @@ def is_cpu(device: cl.Device) -> bool:
 
 
 def kernels(
-    context: cl.Context, sources: str, prelude: str = "", **macros: int | str
+    context: cl.Context, source: str, prelude: str = "", **macros: int | str
 ) -> dict[str, cl.Kernel]:
-    """The kernels of source files by name, compiled with these macros; for one thread at a time.
-
-    The names of several files have spaces between them.
+    """The kernels of a source file by name, compiled with these macros; for one thread at a time.
 
     Raises
     ------
     EngineError
         If the program cannot be compiled.
     """
-    program = _program(context, sources, prelude, tuple(macros.items()))
+    program = _program(context, source, prelude, tuple(macros.items()))
     return {kernel.function_name: kernel for kernel in program.all_kernels()}
 
 
 @cache
 def _program(
-    context: cl.Context, sources: str, prelude: str, macros: tuple[tuple[str, int | str], ...]
+    context: cl.Context, source: str, prelude: str, macros: tuple[tuple[str, int | str], ...]
 ) -> cl.Program:
-    folder = files("bluesky_azint.engines.opencl")
-    text = "\n".join((folder / source).read_text() for source in sources.split())
+    text = (files("bluesky_azint.engines.opencl") / source).read_text()
     options = [f"-D{name}={value}" for name, value in macros]
     program: cl.Program = cl.Program(context, f"{prelude}\n{text}")
     try:
         program.build(options=options)
     except cl.Error as error:
-        raise EngineError(f"OpenCL cannot compile {sources}: {error}") from error
+        raise EngineError(f"OpenCL cannot compile {source}: {error}") from error
     return program
 
 

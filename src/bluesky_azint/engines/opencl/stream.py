@@ -89,7 +89,7 @@ class Program:
         wanted: Wanted,
         *,
         subs: int,
-        further: str = "",
+        source: str = "stream.cl",
         **macros: int,
     ) -> None:
         lookup, keys = stream.lookup, stream.keys
@@ -103,7 +103,7 @@ class Program:
         columns = 0 if lookup.spans is not None else len(lookup.offsets)
         self.kernels = device.kernels(
             stream.queue.context,
-            f"stream.cl {further}",
+            source,
             device.bad_test(bad, dtype),
             PIXEL=device.c_type(dtype),
             SUM=device.c_type(self._dtype),
@@ -124,7 +124,7 @@ class Program:
         self._sums = np.empty((self._rows, lookup.n_bins, frames), self._dtype)
         self._n_bad = np.zeros(stream.n_items, np.int32)
         self._bad = np.empty(lookup.n_pixels * frames, np.int32)
-        self._sums_there, self.n_bad, self.bad = (
+        self.sums, self.n_bad, self.bad = (
             cl.Buffer(context, flags.READ_WRITE | flags.USE_HOST_PTR, hostbuf=array)
             for array in (self._sums, self._n_bad, self._bad)
         )
@@ -132,25 +132,24 @@ class Program:
     def __call__(self, frames: Frames) -> list[FrameSums]:
         """Sum frames, ``(frames, n_pixels)``."""
         stream, queue = self.stream, self.stream.queue
+        table, slots, *places = stream.table[:7], *stream.table[7:]
         values = device.read_only(queue, frames)
         self.kernels["stream"](
-            queue, (stream.n_items,), (1,), values, *stream.table[:8], self.histograms, self.bad,
+            queue, (stream.n_items,), (1,), values, *table, slots, self.histograms, self.bad,
             self.n_bad, np.int32(stream.lookup.n_pixels),
         )  # fmt: skip
-        sums = self.collect()
-        values.release()
-        return sums
-
-    def collect(self) -> list[FrameSums]:
-        """What all work-items have found."""
-        stream, queue = self.stream, self.stream.queue
-        slots, *places = stream.table[7:]
         self.kernels["collect"](
             queue, (stream.lookup.n_bins,), None, self.histograms, slots,
-            np.int32(stream.n_items), *places, self._sums_there,
+            np.int32(stream.n_items), *places, self.sums,
         )  # fmt: skip
-        device.show(queue, self._sums_there, self._sums)
-        device.show(queue, self.n_bad, self._n_bad)
+        found = self.results()
+        values.release()
+        return found
+
+    def results(self) -> list[FrameSums]:
+        """What the kernels have found."""
+        device.show(self.stream.queue, self.sums, self._sums)
+        device.show(self.stream.queue, self.n_bad, self._n_bad)
         return [
             self._frame_sums(self._sums[..., frame].astype(np.float64), pixels)
             for frame, pixels in enumerate(self._bad_pixels())
