@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from bluesky_azint.detectors import Detector
 from bluesky_azint.errors import GeometryError
-from bluesky_azint.pixels import Pixels, corners_of_pixels
+from bluesky_azint.pixels import Pixels
 from bluesky_azint.units import Q_NM, TTH_RAD, Unit
 
 if TYPE_CHECKING:
@@ -214,13 +214,24 @@ class Geometry:
         if self.parallax:
             y, x = self._entrance(y, x)
         z = self.dist if p3 is None else self.dist + p3
+        slow, fast = self._along_slow(y), self._along_fast(x, z)
+        return Position(y=slow.y + fast.y, x=slow.x + fast.x, z=slow.z + fast.z)
+
+    def _along_slow(self, y: FloatArray) -> Position:
+        """Where in the laboratory a way along the slow axis of the detector leads."""
+        c2, s2 = np.cos(self.rot2), np.sin(self.rot2)
+        c3, s3 = np.cos(self.rot3), np.sin(self.rot3)
+        return Position(y=y * (c2 * c3), x=y * (c2 * s3), z=y * s2)
+
+    def _along_fast(self, x: FloatArray, z: FloatArray | float) -> Position:
+        """Where a way along the fast axis, and one along the normal of the detector, lead."""
         c1, s1 = np.cos(self.rot1), np.sin(self.rot1)
         c2, s2 = np.cos(self.rot2), np.sin(self.rot2)
         c3, s3 = np.cos(self.rot3), np.sin(self.rot3)
         return Position(
-            y=y * (c2 * c3) + (x * (c3 * s1 * s2 - c1 * s3) - z * (c1 * c3 * s2 + s1 * s3)),
-            x=y * (c2 * s3) + (x * (c1 * c3 + s1 * s2 * s3) + z * (c3 * s1 - c1 * s2 * s3)),
-            z=y * s2 + (z * c1 * c2 - x * (c2 * s1)),
+            y=x * (c3 * s1 * s2 - c1 * s3) - z * (c1 * c3 * s2 + s1 * s3),
+            x=x * (c1 * c3 + s1 * s2 * s3) + z * (c3 * s1 - c1 * s2 * s3),
+            z=z * c1 * c2 - x * (c2 * s1),
         )
 
     def _entrance(self, y: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -242,20 +253,68 @@ class Geometry:
         n1, n2 = self.shape
         return self._grid(_counted(n1)[rows] + 0.5, _counted(n2) + 0.5)
 
-    def at_corners(
-        self, function: Callable[[Position], FloatArray], rows: slice = slice(None)
-    ) -> FloatArray:
-        """Values of a function of the place, at the corners of each pixel, (rows, columns, K).
+    def knots(self, rows: slice = slice(None)) -> Position:
+        """Place of the corners of a block of pixels, each once.
+
+        An array of one more row and column of pixels of a regular grid, which share their corners,
+        and (rows, columns, K) for others.
+        """
+        if (pixels := self.detector.pixels) is not None:
+            return self._placed(self._corners_in_plane(pixels, rows))
+        n1, n2 = self.shape
+        start, stop, _ = rows.indices(n1)
+        return self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
+
+    def around(self, values: FloatArray) -> list[FloatArray]:
+        """Values at `knots` as seen by the pixels: K arrays (rows, columns), corner by corner.
 
         K is 4, in the order (i, j), (i+1, j), (i+1, j+1), (i, j+1) for pixels of a regular grid,
         and what the detector says for others.
         """
-        if (pixels := self.detector.pixels) is not None:
-            return function(self._placed(self._corners_in_plane(pixels, rows)))
-        n1, n2 = self.shape
-        start, stop, _ = rows.indices(n1)
-        grid = self._grid(_counted(n1 + 1)[start : stop + 1], _counted(n2 + 1))
-        return corners_of_pixels(function(grid))
+        if self.detector.pixels is not None:
+            return list(np.moveaxis(values, -1, 0))
+        return [values[:-1, :-1], values[1:, :-1], values[1:, 1:], values[:-1, 1:]]
+
+    def at_corners(
+        self, function: Callable[[Position], FloatArray], rows: slice = slice(None)
+    ) -> FloatArray:
+        """Values of a function of the place, at the corners of each pixel, (rows, columns, K)."""
+        return np.stack(self.around(function(self.knots(rows))), axis=-1)
+
+    @property
+    def regular(self) -> bool:
+        """Whether the place of a pixel is the sum of one of its row and one of its column."""
+        return self.detector.pixels is None and not self.parallax
+
+    def rows_and_columns(self, offset: float) -> tuple[Position, Position]:
+        """What the places of a `regular` detector are sums of: (n, 1) of rows, (1, m) of columns.
+
+        Parameters
+        ----------
+        offset
+            0.5 for the centres of the pixels, 0 for their corners, of which there is one more.
+        """
+        n1, n2 = (number + (offset == 0.0) for number in self.shape)
+        p1, p2 = self._in_plane(
+            _counted(n1)[:, np.newaxis] + offset, _counted(n2)[np.newaxis, :] + offset
+        )
+        return self._along_slow(p1 - self.poni1), self._along_fast(p2 - self.poni2, self.dist)
+
+    def places_of(self, pixels: NDArray[np.int64]) -> tuple[Position, Position]:
+        """Place of the centres (n,) and the corners (n, 4) of some pixels of a regular grid.
+
+        Parameters
+        ----------
+        pixels
+            Their flat indices.
+        """
+        row, column = np.divmod(pixels, self.shape[1])
+        corner1 = row[:, np.newaxis] + np.array([0.0, 1.0, 1.0, 0.0])
+        corner2 = column[:, np.newaxis] + np.array([0.0, 0.0, 1.0, 1.0])
+        return (
+            self.lab_from_plane(*self._in_plane(row + 0.5, column + 0.5)),
+            self.lab_from_plane(*self._in_plane(corner1, corner2)),
+        )
 
     def _of_corners(
         self, pixels: Pixels, rows: slice, function: Callable[[FloatArray], FloatArray]
@@ -283,17 +342,18 @@ class Geometry:
         return self.lab_from_plane(points[..., 1], points[..., 2], points[..., 0])
 
     def _grid(self, index1: FloatArray, index2: FloatArray) -> Position:
-        """Lab positions of a grid of fractional pixel indices, the orientation applied."""
+        """Lab positions of a grid of fractional pixel indices."""
+        return self.lab_from_plane(*self._in_plane(index1[:, np.newaxis], index2[np.newaxis, :]))
+
+    def _in_plane(self, index1: FloatArray, index2: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Fractional pixel indices in metres, the orientation applied."""
         n1, n2 = self.shape
         mirrored = _mirrored(self.detector.orientation)
         if mirrored[0]:
             index1 = n1 - index1
         if mirrored[1]:
             index2 = n2 - index2
-        return self.lab_from_plane(
-            index1[:, np.newaxis] * self.detector.pixel1,
-            index2[np.newaxis, :] * self.detector.pixel2,
-        )
+        return index1 * self.detector.pixel1, index2 * self.detector.pixel2
 
     def two_theta(self) -> FloatArray:
         """Scattering angle of every pixel centre, in radians, of detector shape."""
