@@ -13,14 +13,13 @@
  * PIXEL    type of a pixel, unsigned      KEY      type of a bin number
  * SUM      type of a sum                  COLUMNS  bins a pixel may touch, 1 or 2
  * WANT     0 the signal; 1 squares, too   FRAMES   chunks side by side, 1 or 4
- * BYTES    of a pixel                     PIXELS   in a block, a multiple of 8
+ * BYTES    of a pixel                     SIZE     most bytes in a block
  * FEW      which part of the pixels, in 1/64, is few
  * BAD(v)   whether a value is bad; those that are have the highest bit
  *
  * The lanes of a bin, with v the value and u its share in the other bin: v, v u, of squares v u^2.
  */
 #define BITS (8 * BYTES)
-#define SIZE (PIXELS * BYTES)
 #define PAD 32 // what is copied at once, and so what a copy may write too much
 
 #define LANES (COLUMNS == 1 ? 1 : 2 + WANT)
@@ -67,8 +66,8 @@ static inline int big_endian(global const uchar *at)
 
 /* Follow the chain: where each block begins and how long it is, then where the last one ends.
  * One work-item per chunk. wrong: the block, and what is wrong with it. */
-kernel void find_blocks(EACH(CHUNK), global int2 *blocks, const int n_blocks, const int left_over,
-                        global int2 *wrong)
+kernel void find_blocks(EACH(CHUNK), global int2 *blocks, const int n_blocks, const int size,
+                        const int left_over, global int2 *wrong)
 {
     const int f = get_global_id(0);
     global const uchar *const chunks[FRAMES] = {EACH(THIS_CHUNK)};
@@ -82,7 +81,7 @@ kernel void find_blocks(EACH(CHUNK), global int2 *blocks, const int n_blocks, co
         left -= 4;
         if (left < 0 || length > left)
             problem = CUT_OFF;
-        else if (length <= 0 || length > SIZE + SIZE / 255 + 16)
+        else if (length <= 0 || length > size + size / 255 + 16)
             problem = LENGTH;
         if (problem)
             break;
@@ -90,7 +89,7 @@ kernel void find_blocks(EACH(CHUNK), global int2 *blocks, const int n_blocks, co
         at += length;
         left -= length;
     }
-    if (!problem && left < left_over * BYTES)
+    if (!problem && left < left_over)
         problem = CUT_OFF;
     blocks[f * (n_blocks + 1) + n_blocks] = (int2)(at, 0);
     wrong[f] = (int2)(b, problem);
@@ -196,7 +195,7 @@ struct block {
     int stride;  // bytes in a plane
     int bytes;   // a bit for each byte of the pixels that is not zero in all
     int count;   // pixels in which it is not, summed over the bytes
-    uchar use[PIXELS / 8 + PAD]; // pixels that are used, and have not the highest bit
+    uchar use[SIZE / BYTES / 8 + PAD]; // pixels that are used, and have not the highest bit
     uchar data[SIZE + 2 * PAD];
 };
 
@@ -294,7 +293,7 @@ static void add_odd(const struct block *block, struct table *table, const int f,
 static void add_bits(const struct block *block, const struct table *table, const int f)
 {
     const int stride = block->stride;
-    ushort found[PIXELS + 8];
+    ushort found[SIZE / BYTES + 8];
     for (int p = 0; p < BITS - 1; p++) {
         const uchar *plane = block->data + p * stride;
         longs4 any = 0;
@@ -413,7 +412,7 @@ static void add_values(const struct block *blocks, const struct table *table)
 /* wrong: of each work-item, the frame, the block and what is wrong with it. */
 __attribute__((reqd_work_group_size(1, 1, 1)))
 kernel void sum_blocks(EACH(CHUNK), global const int2 *blocks, const int n_blocks,
-                       global const KEY *first, global const float *shares,
+                       const int in_block, global const KEY *first, global const float *shares,
                        global const uchar *used, global V *histograms, global int *bad, global int *n_bad,
                        global int4 *wrong, const int n_bins, const int n_pixels)
 {
@@ -422,7 +421,7 @@ kernel void sum_blocks(EACH(CHUNK), global const int2 *blocks, const int n_block
     global const uchar *const chunks[FRAMES] = {EACH(THIS_CHUNK)};
     const int sizes[FRAMES] = {EACH(THIS_SIZE)};
     struct table table = {first, shares, histograms + (size_t)item * size,
-                          bad + (size_t)min(item * stretch * PIXELS, n_pixels / 8 * 8) * FRAMES, 0,
+                          bad + (size_t)min(item * stretch * in_block, n_pixels / 8 * 8) * FRAMES, 0,
                           n_pixels};
     struct block unpacked[FRAMES];
 
@@ -434,8 +433,8 @@ kernel void sum_blocks(EACH(CHUNK), global const int2 *blocks, const int n_block
         for (int f = 0; f < FRAMES; f++) {
             struct block *block = unpacked + f;
             const int2 place = blocks[f * (n_blocks + 1) + b];
-            block->start = b * PIXELS;
-            block->stride = min(PIXELS, n_pixels - block->start) / 8;
+            block->start = b * in_block;
+            block->stride = min(in_block, n_pixels - block->start) / 8;
             const int problem = unpack(chunks[f] + place.x, place.y, sizes[f] - place.x,
                                        block->data, block->stride * BITS);
             if (problem) {

@@ -46,10 +46,10 @@ class Chunks:
     """
 
     def __init__(self, stream: Stream, bad: BadValues, wanted: Wanted) -> None:
-        self._stream, self._bad, self._wanted = stream, bad, wanted
+        self._stream, self.bad, self.wanted = stream, bad, wanted
         used = np.packbits(stream.lookup.first != stream.lookup.n_bins, bitorder="little")
         self.used = device.read_only(stream.queue, np.append(used, np.zeros(PADDING, np.uint8)))
-        self._programs: dict[tuple[str, int, int], _Program] = {}
+        self._programs: dict[tuple[str, int], _Program] = {}
 
     def takes(self, packed: PackedFrames) -> bool:
         """Whether it can sum such frames.
@@ -65,7 +65,7 @@ class Chunks:
             If a frame does not begin as it should.
         """
         dtype, lookup = packed.dtype, self._stream.lookup
-        interval = self._bad.interval(dtype)
+        interval = self.bad.interval(dtype)
         sizes = [packed.block_size(frame) * dtype.itemsize for frame in range(len(packed))]
         return (
             dtype.kind == "u"
@@ -73,7 +73,7 @@ class Chunks:
             and self._stream.keys.places is None
             and lookup.spans is None
             and lookup.offsets in ((0,), (0, 1))
-            and self._wanted.spread is None
+            and self.wanted.spread is None
             and (interval is None or interval[0] > np.iinfo(dtype).max // 2)
             and max(sizes, default=0) <= MOST_BYTES
         )
@@ -91,78 +91,77 @@ class Chunks:
             frames = list(alike)
             while frames:
                 some = frames[: BATCH if len(frames) >= BATCH else 1]
-                program = self._program(packed.dtype, block, len(some))
-                sums += program.sum_packed(packed[some[0] : some[-1] + 1])
+                program = self._program(packed.dtype, len(some))
+                sums += program.sum_packed(packed[some[0] : some[-1] + 1], block)
                 frames = frames[len(some) :]
         return sums
 
-    def _program(self, dtype: np.dtype[Any], block: int, frames: int) -> _Program:
-        key = (dtype.str, block, frames)
+    def _program(self, dtype: np.dtype[Any], frames: int) -> _Program:
+        key = (dtype.str, frames)
         if key not in self._programs:
-            self._programs[key] = _Program(self, self._stream, dtype, block, frames)
+            self._programs[key] = _Program(self, self._stream, dtype, frames)
         return self._programs[key]
 
 
 class _Program(Program):
-    """Kernels for so many frames, in blocks of so many pixels."""
+    """Kernels for so many frames of a type."""
 
-    def __init__(
-        self, chunks: Chunks, stream: Stream, dtype: np.dtype[Any], block: int, frames: int
-    ) -> None:
+    def __init__(self, chunks: Chunks, stream: Stream, dtype: np.dtype[Any], frames: int) -> None:
         super().__init__(
-            stream, dtype, frames, chunks._bad, chunks._wanted, subs=1, source="chunks.cl",
-            BYTES=dtype.itemsize, PIXELS=block, FEW=FEW,
+            stream, dtype, frames, chunks.bad, chunks.wanted, subs=1, source="chunks.cl",
+            BYTES=dtype.itemsize, SIZE=MOST_BYTES, FEW=FEW,
         )  # fmt: skip
-        full = stream.lookup.n_pixels // 8 * 8
-        self._used = chunks.used
-        self._n_blocks = -(-full // block)
-        stretch = -(-self._n_blocks // stream.n_items) * block
-        self.starts = np.minimum(np.arange(stream.n_items) * stretch, full)
-        context, flags = stream.queue.context, cl.mem_flags
-        size = frames * (self._n_blocks + 1) * 8
-        self._blocks = cl.Buffer(context, flags.READ_WRITE, size)
+        self._used, self._item = chunks.used, dtype.itemsize
         self._broken = np.zeros((frames, 2), np.int32)
         self._wrong = np.zeros((stream.n_items, 4), np.int32)
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
         self._broken_there, self._wrong_there = (
-            cl.Buffer(context, flags.READ_WRITE | flags.USE_HOST_PTR, hostbuf=array)
+            cl.Buffer(stream.queue.context, flags, hostbuf=array)
             for array in (self._broken, self._wrong)
         )
 
-    def sum_packed(self, packed: PackedFrames) -> list[FrameSums]:
-        """Sum packed frames."""
-        stream, queue = self.stream, self.stream.queue
-        lookup = stream.lookup
+    def sum_packed(self, packed: PackedFrames, block: int) -> list[FrameSums]:
+        """Sum packed frames that have so many pixels in a block."""
+        queue, n_items, lookup = self.stream.queue, self.stream.n_items, self.stream.lookup
+        full = lookup.n_pixels // 8 * 8
+        n_blocks = -(-full // block)
+        # Where each work-item begins.
+        self.starts = np.minimum(np.arange(n_items) * -(-n_blocks // n_items) * block, full)
         buffers = [
             device.read_only(queue, np.frombuffer(chunk, np.uint8)) for chunk in packed.chunks
         ]
         chunks: list[Any] = []
         for buffer, chunk in zip(buffers, packed.chunks, strict=True):
             chunks += [buffer, np.int32(len(chunk))]
-        n_blocks = np.int32(self._n_blocks)
+        places = cl.Buffer(
+            queue.context, cl.mem_flags.READ_WRITE, self.frames * (n_blocks + 1) * 8
+        )
         self.kernels["find_blocks"](
-            queue, (self.frames,), (1,), *chunks, self._blocks, n_blocks,
-            np.int32(lookup.n_pixels % 8), self._broken_there,
+            queue, (self.frames,), (1,), *chunks, places, np.int32(n_blocks),
+            np.int32(block * self._item), np.int32((lookup.n_pixels - full) * self._item),
+            self._broken_there,
         )  # fmt: skip
         device.show(queue, self._broken_there, self._broken)
-        for frame, (block, problem) in enumerate(self._broken):
-            self._check(packed, frame, block, problem)
+        for frame, (number, problem) in enumerate(self._broken):
+            _check(packed, frame, number, n_blocks, problem)
         self.kernels["sum_blocks"](
-            queue, (stream.n_items,), (1,), *chunks, self._blocks, n_blocks, *stream.table[:2],
-            self._used, self.histograms, self.bad, self.n_bad, self._wrong_there,
-            np.int32(lookup.n_bins), np.int32(lookup.n_pixels),
+            queue, (n_items,), (1,), *chunks, places, np.int32(n_blocks), np.int32(block),
+            *self.stream.table[:2], self._used, self.histograms, self.bad, self.n_bad,
+            self._wrong_there, np.int32(lookup.n_bins), np.int32(lookup.n_pixels),
         )  # fmt: skip
         device.show(queue, self._wrong_there, self._wrong)
-        for frame, block, problem, _ in self._wrong:
-            self._check(packed, frame, block, problem)
+        for frame, number, problem, _ in self._wrong:
+            _check(packed, frame, number, n_blocks, problem)
         self.kernels["collect"](
-            queue, (lookup.n_bins,), None, self.histograms, np.int32(stream.n_items), self.sums
+            queue, (lookup.n_bins,), None, self.histograms, np.int32(n_items), self.sums
         )
         sums = self.results()
-        for buffer in buffers:
+        for buffer in (*buffers, places):
             buffer.release()
         return sums
 
-    def _check(self, packed: PackedFrames, frame: int, block: int, problem: int) -> None:
-        if problem:
-            where = f"block {block}" if block < self._n_blocks else "the part behind its blocks"
-            raise packed.damage(int(frame), f"{where} {PROBLEMS[problem]}")
+
+def _check(packed: PackedFrames, frame: int, number: int, n_blocks: int, problem: int) -> None:
+    if problem:
+        where = f"block {number}" if number < n_blocks else "the part behind its blocks"
+        raise packed.damage(int(frame), f"{where} {PROBLEMS[problem]}")
