@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bluesky_azint.engines.protocol import BadValues, Engine, FrameSums, Spread, Wanted
+from bluesky_azint.engines.robust import PixelValues, RobustEngine, RobustSums, SortedEngine
 from bluesky_azint.errors import EngineError
 
 if TYPE_CHECKING:
@@ -16,10 +19,14 @@ __all__ = [
     "BadValues",
     "Engine",
     "FrameSums",
+    "PixelValues",
+    "RobustEngine",
+    "RobustSums",
     "Spread",
     "Wanted",
     "best_engine",
     "create_engine",
+    "create_robust_engine",
 ]
 
 ENGINES = ("auto", "opencl", "scipy")
@@ -46,25 +53,39 @@ def create_engine(name: str, lookup: Lookup, bad: BadValues, wanted: Wanted) -> 
     EngineError
         If there is no such engine, or not on this machine.
     """
-    if name not in ENGINES:
-        raise EngineError(
-            f"There is no engine {name!r}; choose one of {', '.join(map(repr, ENGINES))}."
-        )
-    if name == "auto":
-        name = best_engine()
-    if name == "scipy":
+    if _known(name) == "scipy":
         from bluesky_azint.engines.scipy import ScipyEngine
 
         return ScipyEngine(lookup, bad, wanted)
-    try:
+    with _opencl():
         from bluesky_azint.engines.opencl.engine import OpenCLEngine
 
         return OpenCLEngine(lookup, bad, wanted)
-    except (ImportError, EngineError) as error:
-        raise EngineError(
-            f"The engine 'opencl' cannot be used here: {error} Install the extra "
-            "bluesky-azint[pocl] for a device on any CPU, or choose engine='scipy'."
-        ) from error
+
+
+def create_robust_engine(
+    name: str, lookup: Lookup, bad: BadValues, values: PixelValues
+) -> RobustEngine:
+    """The engine of that name for robust sums.
+
+    Parameters
+    ----------
+    name, lookup, bad
+        See `create_engine`.
+    values
+        What is known of the pixels.
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine, or not on this machine.
+    """
+    if _known(name) == "scipy":
+        return SortedEngine(lookup, bad, values)
+    with _opencl():
+        from bluesky_azint.engines.opencl.clip import Clip
+
+        return Clip(lookup, bad, values)
 
 
 def best_engine() -> str:
@@ -77,3 +98,24 @@ def best_engine() -> str:
         logger.info("No OpenCL here, the SciPy engine is used: %s", error)
         return "scipy"
     return "opencl"
+
+
+def _known(name: str) -> str:
+    """The name of an engine that there is."""
+    if name not in ENGINES:
+        raise EngineError(
+            f"There is no engine {name!r}; choose one of {', '.join(map(repr, ENGINES))}."
+        )
+    return best_engine() if name == "auto" else name
+
+
+@contextmanager
+def _opencl() -> Iterator[None]:
+    """Tell what to do where OpenCL does not work."""
+    try:
+        yield
+    except (ImportError, EngineError) as error:
+        raise EngineError(
+            f"The engine 'opencl' cannot be used here: {error} Install the extra "
+            "bluesky-azint[pocl] for a device on any CPU, or choose engine='scipy'."
+        ) from error

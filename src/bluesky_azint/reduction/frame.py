@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.engines import Engine, FrameSums, Spread, Wanted, create_engine
+from bluesky_azint.engines import Engine, FrameSums, RobustSums, Spread, Wanted, create_engine
 from bluesky_azint.errors import FrameError
 from bluesky_azint.lookup import build_lookup
 from bluesky_azint.reduction.normalization import Normalization
@@ -151,6 +151,18 @@ class TableReducer:
             normalization = self._normalization.without(self.plan.pixels.take(bad).sums(shares))
             self._last = bad, normalization
         return normalization
+
+
+def robust_bin_sums(sums: RobustSums, factor: float, error_model: str | None) -> BinSums:
+    """The sums of a frame of which the weights are multiplied by a factor."""
+    return BinSums(
+        signal=sums.signal,
+        variance=None if error_model is None else sums.variance,
+        normalization=sums.weight * factor,
+        normalization2=sums.weight2 * factor**2,
+        count=sums.count,
+        count2=sums.count2,
+    )
 
 
 def checked_variance(variance: T | None) -> T:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bluesky_azint.engines import ENGINES
+from bluesky_azint.engines import (
+    ENGINES,
+    PixelValues,
+    RobustEngine,
+    RobustSums,
+    create_robust_engine,
+)
 from bluesky_azint.errors import EngineError, FrameError, GeometryError, RecipeError
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.reduction import robust
 from bluesky_azint.reduction.arithmetic import project
-from bluesky_azint.reduction.frame import BinSums, FrameReducer, TableReducer, checked_variance
+from bluesky_azint.reduction.frame import (
+    BinSums,
+    Frame,
+    FrameReducer,
+    TableReducer,
+    checked_variance,
+    robust_bin_sums,
+)
 from bluesky_azint.reduction.histogram import HistogramReducer
 from bluesky_azint.reduction.plan import PixelMaps, Plan, make_plan
 from bluesky_azint.reduction.projection import back_project
@@ -121,6 +132,7 @@ class Integrator:
         self._maps = PixelMaps(mask=mask, dark=dark, dark_variance=dark_variance, flat=flat)
         self._plan: Plan | None = None
         self._table: TableReducer | None = None
+        self._sorted: RobustEngine | None = None
         self._around: dict[Recipe, Integrator] = {}
         self.geometry = geometry
         if geometry.detector.shape is not None:
@@ -230,7 +242,7 @@ class Integrator:
         """Reduce frames without the pixels that are too far from the mean of their bin.
 
         Without an error model the spread of the pixels in a bin, ``"azimuthal"``, tells what is
-        far; see `bluesky_azint.reduction.robust.sigma_clip`.
+        far; see `bluesky_azint.engines.robust`.
 
         Parameters
         ----------
@@ -254,12 +266,10 @@ class Integrator:
                 "positive."
             )
         model = self.recipe.error_model or "azimuthal"
-        clip = partial(
-            robust.sigma_clip,
-            error_model=model,
-            threshold=threshold,
-            max_iterations=max_iterations,
-        )
+
+        def clip(engine: RobustEngine, frame: Frame, known: Frame | None) -> RobustSums:
+            return engine.sigma_clip(frame, known, model, threshold, max_iterations)
+
         return self._robust(frames, normalization_factor, variance, model, clip)
 
     def medfilt(
@@ -295,7 +305,10 @@ class Integrator:
                 f"percentile is {percentile}; it must be one number from 0 to 100, or two in order."
             )
         model = self.recipe.error_model
-        mean = partial(robust.quantile_mean, low=low / 100, high=high / 100, error_model=model)
+
+        def mean(engine: RobustEngine, frame: Frame, known: Frame | None) -> RobustSums:
+            return engine.quantile_mean(frame, known, model, low / 100, high / 100)
+
         return self._robust(frames, normalization_factor, variance, model, mean)
 
     def integrate_radial(
@@ -392,20 +405,20 @@ class Integrator:
         normalization_factor: float | ArrayLike,
         variance: ArrayLike | None,
         error_model: str | None,
-        method: Callable[[robust.BinEntries], BinSums],
+        method: Callable[[RobustEngine, Frame, Frame | None], RobustSums],
     ) -> IntegrationResult:
         """Reduce frames by a method that looks at the pixels of each bin side by side."""
         stack, plan = self._checked(frames)
         if error_model == "variance":
             checked_variance(variance)
-        lookup = self._table_reducer(plan).lookup
+        engine = self._robust_engine(plan)
         rows = [
-            method(robust.bin_entries(plan, lookup, frame, factor, known))
+            robust_bin_sums(method(engine, frame, known), factor, error_model)
             for measured in in_batches(stack, normalization_factor, variance)
             for frame, factor, known in measured.each()
         ]
         single = np.ndim(frames) == 2
-        return self._result(rows, plan, error_model, "scipy", single=single)
+        return self._result(rows, plan, error_model, engine.name, single=single)
 
     def _checked(self, frames: ArrayLike) -> tuple[NDArray[Any], Plan]:
         """The frames as a stack, and the plan for frames of that shape."""
@@ -434,9 +447,20 @@ class Integrator:
     def _table_reducer(self, plan: Plan) -> TableReducer:
         """The table, which is built the first time."""
         if self._table is None:
-            engine = "scipy" if self._engine == "histogram" else self._engine
-            self._table = TableReducer(plan, engine, self.recipe.error_model)
+            self._table = TableReducer(plan, self._table_engine, self.recipe.error_model)
         return self._table
+
+    def _robust_engine(self, plan: Plan) -> RobustEngine:
+        """What looks at the pixels of each bin side by side, which is built the first time."""
+        if self._sorted is None:
+            lookup = self._table_reducer(plan).lookup
+            values = PixelValues(**vars(plan.pixels))
+            self._sorted = create_robust_engine(self._table_engine, lookup, plan.bad, values)
+        return self._sorted
+
+    @property
+    def _table_engine(self) -> str:
+        return "scipy" if self._engine == "histogram" else self._engine
 
     def _result(
         self,
