@@ -1,5 +1,6 @@
 """Packed frames: the sums of the frames that are in them, or an error where they are damaged."""
 
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -14,7 +15,8 @@ from bluesky_azint.engines.opencl.chunks import Chunks
 from bluesky_azint.engines.opencl.stream import Stream
 from bluesky_azint.errors import ChunkError
 from bluesky_azint.io.chunks import unpack
-from bluesky_azint.lookup import Lookup
+from bluesky_azint.lookup import Entries, Lookup
+from bluesky_azint.lookup.table import pointer
 from bluesky_azint.packed import PackedFrames
 
 RTOL = 1e-12
@@ -31,6 +33,21 @@ def lookup_of(n_pixels: int, columns: int, seed: int = 2) -> Lookup:
     if columns == 1:
         return Lookup(N_BINS, first)
     return Lookup(N_BINS, first, rng.random((n_pixels, 1)).astype(np.float32), (0, 1))
+
+
+def with_rest(lookup: Lookup, number: int) -> Lookup:
+    """Some pixels told entry by entry, others moved there."""
+    rng = np.random.default_rng(3)
+    pixels = np.sort(rng.choice(lookup.n_pixels, number, replace=False)).astype(np.int32)
+    first = lookup.first.copy()
+    first[pixels] = N_BINS
+    entries = Entries(
+        pixels,
+        pointer(np.full(number, 3)),
+        (rng.integers(0, N_BINS - 20, (number, 1)) + [0, 7, 19]).astype(np.int32).ravel(),
+        rng.random(3 * number).astype(np.float32),
+    )
+    return replace(lookup, first=first, rest=entries)
 
 
 def frames_of(
@@ -67,13 +84,14 @@ def chunks_of(
 def check(
     sums: FrameSums, frame: NDArray[Any], lookup: Lookup, bad: BadValues, *, square: bool = True
 ) -> None:
-    values, used = frame.ravel(), lookup.first != N_BINS
+    values, used = frame.ravel(), lookup.used
     is_bad = bad(values) & used
     np.testing.assert_array_equal(sums.bad, np.flatnonzero(is_bad))
     good = np.where(is_bad | ~used, 0, values).astype(np.float64)
     signal = lookup.matrix @ good
     np.testing.assert_allclose(sums.signal, signal, 0 if lookup.whole else RTOL)
     if square:
+        assert sums.square is not None
         # Of differences of larger sums more is left by rounding.
         squares = lookup.matrix.power(2) @ good
         np.testing.assert_allclose(sums.square, squares, RTOL, atol=RTOL * signal.max())
@@ -95,6 +113,14 @@ def test_sums_are_those_of_the_frames(shape: tuple[int, int], dtype: str, column
         assert len(sums) == len(frames)
         for found, frame in zip(sums, frames, strict=True):
             check(found, frame, lookup, bad)
+
+
+@pytest.mark.parametrize(("shape", "number"), [((1, 3), 1), ((13, 11), 143), ((60, 101), 90)])
+def test_pixels_of_many_bins(shape: tuple[int, int], number: int) -> None:
+    lookup = with_rest(lookup_of(shape[0] * shape[1], 2), number)
+    frames = frames_of(shape, mean=1.0)
+    for found, frame in zip(chunks_of(lookup).sum_frames(pack(frames)), frames, strict=True):
+        check(found, frame, lookup, BadValues())
 
 
 @pytest.mark.parametrize("elements", [8, 24, 264, 4096])
@@ -123,7 +149,7 @@ def test_runs_and_repetitions_of_any_length() -> None:
     shape = (64, 128)
     frames = np.zeros((24, *shape), np.uint32)
     for number, frame in enumerate(frames.reshape(24, -1)):
-        pattern = rng.integers(0, 2**rng.integers(1, 31), number + 1)
+        pattern = rng.integers(0, 2 ** rng.integers(1, 31), number + 1)
         frame[:] = np.tile(pattern, frame.size // pattern.size + 1)[: frame.size]
         frame[:: rng.integers(1, 2000)] += 1
     lookup = lookup_of(frames[0].size, 1)

@@ -272,6 +272,15 @@ static void add_checked(struct table *table, const int pixel, const int f, const
     add(table, pixel, v);
 }
 
+/* The value of a pixel, counted from the start of its block. */
+static PIXEL value_of(const struct block *block, const int i)
+{
+    PIXEL value = 0;
+    for (int p = 0; p < BITS; p++)
+        value |= (PIXEL)(block->data[p * block->stride + i / 8] >> i % 8 & 1) << p;
+    return value;
+}
+
 /* Look at the used pixels with the highest bit. */
 static void add_odd(const struct block *block, struct table *table, const int f,
                     global const uchar *used)
@@ -280,11 +289,8 @@ static void add_odd(const struct block *block, struct table *table, const int f,
     for (int j = 0; j < stride; j++) {
         int odd = used[block->start / 8 + j] & block->data[(BITS - 1) * stride + j];
         for (; odd; odd &= odd - 1) {
-            const int i = __builtin_ctz(odd);
-            PIXEL value = 0;
-            for (int p = 0; p < BITS; p++)
-                value |= (PIXEL)(block->data[p * stride + j] >> i & 1) << p;
-            add_checked(table, block->start + 8 * j + i, f, value);
+            const int i = 8 * j + __builtin_ctz(odd);
+            add_checked(table, block->start + i, f, value_of(block, i));
         }
     }
 }
@@ -409,59 +415,85 @@ static void add_values(const struct block *blocks, const struct table *table)
     }
 }
 
-/* wrong: of each work-item, the frame, the block and what is wrong with it. */
+/* Which of the pixels that are wanted as they are is the first not before `start`. */
+static int first_wanted(global const int *pixels, const int n, const int start)
+{
+    int low = 0, high = n;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (pixels[middle] < start)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* in_block: pixels in a block, a multiple of 8.
+ * rest, values: pixels that are wanted as they are, and their values, frame after frame.
+ * wrong: of each work-item, the frame, the block and what is wrong with it. */
 __attribute__((reqd_work_group_size(1, 1, 1)))
 kernel void sum_blocks(EACH(CHUNK), global const int2 *blocks, const int n_blocks,
                        const int in_block, global const KEY *first, global const float *shares,
-                       global const uchar *used, global V *histograms, global int *bad, global int *n_bad,
-                       global int4 *wrong, const int n_bins, const int n_pixels)
+                       global const uchar *used, global const int *rest, const int n_rest,
+                       global PIXEL *values, global V *histograms, global int *bad,
+                       global int *n_bad, global int4 *wrong, const int n_bins, const int n_pixels)
 {
     const int item = get_global_id(0), stretch = (n_blocks - 1) / (int)get_global_size(0) + 1;
     const int end = min((item + 1) * stretch, n_blocks), size = (n_bins + 1) * STRIDE;
+    const int full = n_pixels / 8 * 8, start = min(item * stretch * in_block, full);
     global const uchar *const chunks[FRAMES] = {EACH(THIS_CHUNK)};
     const int sizes[FRAMES] = {EACH(THIS_SIZE)};
     struct table table = {first, shares, histograms + (size_t)item * size,
-                          bad + (size_t)min(item * stretch * in_block, n_pixels / 8 * 8) * FRAMES, 0,
-                          n_pixels};
+                          bad + (size_t)start * FRAMES, 0, n_pixels};
     struct block unpacked[FRAMES];
+    int r = first_wanted(rest, n_rest, start);
 
     for (int i = 0; i < size; i++)
         table.histogram[i] = 0;
     wrong[item] = (int4)(0);
     for (int b = item * stretch; b < end; b++) {
+        const int pixel = b * in_block, pixels = min(in_block, full - pixel);
         int few = 1;
         for (int f = 0; f < FRAMES; f++) {
             struct block *block = unpacked + f;
             const int2 place = blocks[f * (n_blocks + 1) + b];
-            block->start = b * in_block;
-            block->stride = min(in_block, n_pixels - block->start) / 8;
+            block->start = pixel;
+            block->stride = pixels / 8;
             const int problem = unpack(chunks[f] + place.x, place.y, sizes[f] - place.x,
-                                       block->data, block->stride * BITS);
+                                       block->data, pixels * BYTES);
             if (problem) {
                 wrong[item] = (int4)(f, b, problem, 0);
                 return;
             }
             if (survey(block, used))
                 add_odd(block, &table, f, used);
-            few &= 64 * block->count <= 8 * FEW * block->stride;
+            few &= 64 * block->count <= FEW * pixels;
         }
         if (few)
             for (int f = 0; f < FRAMES; f++)
                 add_bits(unpacked + f, &table, f);
         else
             add_values(unpacked, &table);
+        for (; r < n_rest && rest[r] < pixel + pixels; r++)
+            for (int f = 0; f < FRAMES; f++)
+                values[f * n_rest + r] = value_of(unpacked + f, rest[r] - pixel);
     }
     /* What does not fill eight pixels stands behind the last block as it is. */
     if (item == get_global_size(0) - 1)
-        for (int f = 0; f < FRAMES; f++) {
-            global const uchar *at = chunks[f] + blocks[f * (n_blocks + 1) + n_blocks].x;
-            for (int pixel = n_pixels / 8 * 8; pixel < n_pixels; pixel++) {
+        for (int pixel = full; pixel < n_pixels; pixel++) {
+            const int wanted = r < n_rest && rest[r] == pixel;
+            for (int f = 0; f < FRAMES; f++) {
+                global const uchar *at = chunks[f] + blocks[f * (n_blocks + 1) + n_blocks].x;
                 PIXEL value = 0;
                 for (int b = 0; b < BYTES; b++)
-                    value |= (PIXEL)*at++ << 8 * b;
-                if (first[pixel] != n_bins)
+                    value |= (PIXEL)at[(pixel - full) * BYTES + b] << 8 * b;
+                if (wanted)
+                    values[f * n_rest + r] = value;
+                else if (first[pixel] != n_bins)
                     add_checked(&table, pixel, f, value);
             }
+            r += wanted;
         }
     n_bad[item] = table.n_bad;
 }

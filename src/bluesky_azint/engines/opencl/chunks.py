@@ -13,8 +13,9 @@ import numpy as np
 import pyopencl as cl
 
 from bluesky_azint.engines.opencl import device
+from bluesky_azint.engines.opencl.gather import Gather
 from bluesky_azint.engines.opencl.stream import BATCH, Program, Stream
-from bluesky_azint.engines.protocol import BadValues, FrameSums, Wanted
+from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 from bluesky_azint.packed import PackedFrames
 
 # A work-item keeps a block of each of its frames in its cache.
@@ -49,6 +50,13 @@ class Chunks:
         self._stream, self.bad, self.wanted = stream, bad, wanted
         used = np.packbits(stream.lookup.first != stream.lookup.n_bins, bitorder="little")
         self.used = device.read_only(stream.queue, np.append(used, np.zeros(PADDING, np.uint8)))
+        rest = stream.lookup.rest
+        self.rest = np.empty(0, np.int32) if rest is None else rest.pixels
+        self._gather: Gather | None = None
+        if rest is not None:
+            table = stream.lookup.matrix_of(rest.pixels.astype(np.int64))
+            every = np.arange(rest.pixels.size)
+            self._gather = Gather(stream.queue, table, every, bad, wanted)
         self._programs: dict[tuple[str, int], _Program] = {}
 
     def takes(self, packed: PackedFrames) -> bool:
@@ -92,9 +100,20 @@ class Chunks:
             while frames:
                 some = frames[: BATCH if len(frames) >= BATCH else 1]
                 program = self._program(packed.dtype, len(some))
-                sums += program.sum_packed(packed[some[0] : some[-1] + 1], block)
+                found = program.sum_packed(packed[some[0] : some[-1] + 1], block)
+                sums += self._with_rest(found, program.values)
                 frames = frames[len(some) :]
         return sums
+
+    def _with_rest(self, sums: list[FrameSums], values: Frames) -> list[FrameSums]:
+        """The sums with those of the pixels that the look-up tells entry by entry."""
+        if self._gather is None:
+            return sums
+        rest = self._gather.sum_frames(values)
+        return [
+            one.plus(other._replace(bad=self.rest[other.bad].astype(np.int64)))
+            for one, other in zip(sums, rest, strict=True)
+        ]
 
     def _program(self, dtype: np.dtype[Any], frames: int) -> _Program:
         key = (dtype.str, frames)
@@ -111,13 +130,16 @@ class _Program(Program):
             stream, dtype, frames, chunks.bad, chunks.wanted, subs=1, source="chunks.cl",
             BYTES=dtype.itemsize, SIZE=MOST_BYTES, FEW=FEW,
         )  # fmt: skip
-        self._used, self._item = chunks.used, dtype.itemsize
+        self._used, self._item, self._n_rest = chunks.used, dtype.itemsize, chunks.rest.size
+        self._rest = device.read_only(stream.queue, chunks.rest)
+        self.values = np.empty((frames, self._n_rest), dtype)
         self._broken = np.zeros((frames, 2), np.int32)
         self._wrong = np.zeros((stream.n_items, 4), np.int32)
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
-        self._broken_there, self._wrong_there = (
+        values = self.values if self._n_rest else np.empty(1, dtype)
+        self._broken_there, self._wrong_there, self._values_there = (
             cl.Buffer(stream.queue.context, flags, hostbuf=array)
-            for array in (self._broken, self._wrong)
+            for array in (self._broken, self._wrong, values)
         )
 
     def sum_packed(self, packed: PackedFrames, block: int) -> list[FrameSums]:
@@ -133,9 +155,7 @@ class _Program(Program):
         chunks: list[Any] = []
         for buffer, chunk in zip(buffers, packed.chunks, strict=True):
             chunks += [buffer, np.int32(len(chunk))]
-        places = cl.Buffer(
-            queue.context, cl.mem_flags.READ_WRITE, self.frames * (n_blocks + 1) * 8
-        )
+        places = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, self.frames * (n_blocks + 1) * 8)
         self.kernels["find_blocks"](
             queue, (self.frames,), (1,), *chunks, places, np.int32(n_blocks),
             np.int32(block * self._item), np.int32((lookup.n_pixels - full) * self._item),
@@ -146,8 +166,9 @@ class _Program(Program):
             _check(packed, frame, number, n_blocks, problem)
         self.kernels["sum_blocks"](
             queue, (n_items,), (1,), *chunks, places, np.int32(n_blocks), np.int32(block),
-            *self.stream.table[:2], self._used, self.histograms, self.bad, self.n_bad,
-            self._wrong_there, np.int32(lookup.n_bins), np.int32(lookup.n_pixels),
+            *self.stream.table[:2], self._used, self._rest, np.int32(self._n_rest),
+            self._values_there, self.histograms, self.bad, self.n_bad, self._wrong_there,
+            np.int32(lookup.n_bins), np.int32(lookup.n_pixels),
         )  # fmt: skip
         device.show(queue, self._wrong_there, self._wrong)
         for frame, number, problem, _ in self._wrong:
@@ -156,6 +177,8 @@ class _Program(Program):
             queue, (lookup.n_bins,), None, self.histograms, np.int32(n_items), self.sums
         )
         sums = self.results()
+        if self._n_rest:
+            device.show(queue, self._values_there, self.values)
         for buffer in (*buffers, places):
             buffer.release()
         return sums
