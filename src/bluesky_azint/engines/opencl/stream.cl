@@ -9,7 +9,7 @@
  * SUM      type of a sum                 COLUMNS  bins a pixel may touch; 0 for wide boxes
  * WANT     0 the signal; 1 squares, too; 2 the spread, too
  * DARK     whether a dark is subtracted for the spread, 0 or 1
- * FRAMES   frames side by side, 1 or 4   SUBS     histograms per work-item
+ * FRAMES   frames side by side, 1 or 4   SUBS     histograms per work-item, 1, 2 or 4
  * LOCAL    whether keys are numbered within each work-item, 0 or 1
  * BAD(v)   whether a value is bad
  *
@@ -22,7 +22,7 @@
  *             begins, or less it where it ends; the running sum of that is the middle
  */
 #define BLOCK 16
-#define KINDS (WANT == 0 ? 1 : WANT == 1 ? 2 : 3)
+#define KINDS (WANT + 1)
 #define N_SHARES (COLUMNS == 0 ? 2 : COLUMNS - 1)
 
 #if COLUMNS == 0
@@ -34,114 +34,182 @@
 #else
 #define LANES (COLUMNS * KINDS)
 #endif
-/* Of one frame, lanes fill whole vectors. */
-#define STRIDE (FRAMES > 1 ? LANES : LANES == 3 ? 4 : LANES == 6 ? 8 : LANES)
+/* Numbers at a key: of one frame, lanes fill whole vectors. */
+#define STRIDE (FRAMES * (FRAMES > 1 || LANES < 3 ? LANES : (LANES + 3) / 4 * 4))
 
+/* Vectors of four, which need not be aligned: arrays of the host are not. */
+#define VECTOR(type, n, size) type __attribute__((ext_vector_type(n), aligned(size)))
+typedef VECTOR(PIXEL, 4, sizeof(PIXEL)) PIXEL4;
+typedef VECTOR(float, 4, 4) FLOAT4;
+typedef VECTOR(SUM, 4, 8) V;
+typedef VECTOR(SUM, 2, 8) PAIR;
+#define LOAD(type, array, i) __builtin_convertvector(*(global const type *)((array) + (i)), V)
+#define SHUFFLE __builtin_shufflevector
+
+/* A step is one pixel in four frames, or four pixels of one frame: V then holds one lane of all. */
 #if FRAMES == 1
-typedef SUM V;
-#define AT(array, i) ((V)(array)[i])
+#define STEP 4
+typedef V U;  /* what a pixel has in all frames */
+#define OF_PIXEL(array, n, k, i) \
+    ((n) == 1 ? LOAD(FLOAT4, array, i) : EACH(array, n, k, i))
+#define EACH(array, n, k, i) ((V){(array)[(i) * (n) + (k)], (array)[((i) + 1) * (n) + (k)], \
+                                  (array)[((i) + 2) * (n) + (k)], (array)[((i) + 3) * (n) + (k)]})
 #else
-typedef SUM V __attribute__((ext_vector_type(4), aligned(8)));  // arrays of the host are not aligned
-#define AT(array, i) ((V){(array)[i], (array)[(i) + (size_t)n_pixels], \
-                          (array)[(i) + 2 * (size_t)n_pixels], (array)[(i) + 3 * (size_t)n_pixels]})
+#define STEP 1
+typedef SUM U;
+#define OF_PIXEL(array, n, k, i) ((SUM)(array)[(i) * (n) + (k)])
+#define EACH OF_PIXEL
 #endif
 
-#if WANT == 2
-#define WEIGHT(i) ((SUM)weights[i])
-#define NET(v, i) (DARK ? (v) - (SUM)dark[i] : (v))
-#else
-#define WEIGHT(i) ((SUM)0)
-#define NET(v, i) (v)
-#endif
-
-/* What a pixel adds at its key: h the lanes there, of a box also those of its last bin. */
-static inline void add(global V *restrict h, int span, const V v, const V s, const SUM w,
-                       global const float *restrict shares)
+/* What pixels add at their keys. v: values; s, w: for the spread; i: the first of them. */
+static inline void lanes(V *lane, const V v, const V s, const U w, const size_t i,
+                         global const float *restrict shares)
 {
-#if COLUMNS == 0
-    const SUM b = shares[1];
-    const SUM m = span > 1 ? (1 - (SUM)shares[0] - b) / (span - 1) : 0;
-    const SUM a = span > 1 ? (SUM)shares[0] : 1 - b;
-    global V *restrict l = h + span * STRIDE;
-    h[0] += v * (a - m);
-    h[1] += v * m;
-    l[0] += v * b;
-    l[1] -= v * m;
-#if WANT == 1
-    const SUM m2 = m * m, a2 = a * a - m2, b2 = b * b;
-    h[2] += v * a2;
-    h[3] += v * m2;
-    l[2] += v * b2;
-    l[3] -= v * m2;
-#elif WANT == 2
-    const SUM m2 = m * m, a2 = a * a - m2, b2 = b * b;
-    const V s2 = s * s, sw = s * w;
-    h[2] += s2 * a2;
-    h[3] += s2 * m2;
-    h[4] += sw * a2;
-    h[5] += sw * m2;
-    l[2] += s2 * b2;
-    l[3] -= s2 * m2;
-    l[4] += sw * b2;
-    l[5] -= sw * m2;
-#endif
-#elif COLUMNS == 1
-    h[0] += v;
+#if COLUMNS == 1
+    lane[0] = v;
 #if WANT == 2
-    h[1] += s * s;
-    h[2] += s * w;
+    lane[1] = s * s;
+    lane[2] = s * w;
 #endif
 #elif COLUMNS == 2
-    const SUM u = shares[0];
-    const V p = v * u;
-    h[0] += v;
-    h[1] += p;
+    const U u = OF_PIXEL(shares, 1, 0, i);
+    lane[0] = v;
+    lane[1] = v * u;
 #if WANT == 1
-    h[2] += p * u;
+    lane[2] = lane[1] * u;
 #elif WANT == 2
-    const V s2 = s * s, s2u = s2 * u, sw = s * w, swu = sw * u;
-    h[2] += s2;
-    h[3] += s2u;
-    h[4] += s2u * u;
-    h[5] += sw;
-    h[6] += swu;
-    h[7] += swu * u;
+    lane[2] = s * s;
+    lane[3] = lane[2] * u;
+    lane[4] = lane[3] * u;
+    lane[5] = s * w;
+    lane[6] = lane[5] * u;
+    lane[7] = lane[6] * u;
 #endif
 #else
-    SUM c[COLUMNS];
+    U c[COLUMNS];
     c[0] = 1;
     #pragma unroll
     for (int k = 1; k < COLUMNS; k++) {
-        c[k] = shares[k - 1];
+        c[k] = EACH(shares, N_SHARES, k - 1, i);
         c[0] -= c[k];
     }
     #pragma unroll
-    for (int k = 0; k < COLUMNS; k++)
-        h[k] += v * c[k];
-#if WANT == 1
-    #pragma unroll
-    for (int k = 0; k < COLUMNS; k++)
-        h[COLUMNS + k] += v * (c[k] * c[k]);
-#elif WANT == 2
-    const V s2 = s * s, sw = s * w;
-    #pragma unroll
     for (int k = 0; k < COLUMNS; k++) {
-        h[COLUMNS + k] += s2 * (c[k] * c[k]);
-        h[2 * COLUMNS + k] += sw * (c[k] * c[k]);
-    }
+        lane[k] = v * c[k];
+#if WANT == 1
+        lane[COLUMNS + k] = lane[k] * c[k];
+#elif WANT == 2
+        lane[COLUMNS + k] = s * s * (c[k] * c[k]);
+        lane[2 * COLUMNS + k] = s * w * (c[k] * c[k]);
 #endif
+    }
 #endif
 }
 
-#if COLUMNS == 0
-#define SPAN(i) spans[i]
+/* The same of wide boxes, at the keys of their first bins and at those of their last. */
+static inline void box_lanes(V *begin, V *end, const V v, const V s, const U w, const size_t i,
+                             global const float *restrict shares, const U span)
+{
+    const U b = EACH(shares, 2, 1, i);
+    const U m = span > 1 ? (1 - EACH(shares, 2, 0, i) - b) / (span - 1) : (U)0;
+    const U a = span > 1 ? EACH(shares, 2, 0, i) : 1 - b;
+    begin[0] = v * (a - m);
+    begin[1] = v * m;
+    end[0] = v * b;
+#if WANT == 1
+    begin[2] = v * (a * a - m * m);
+    begin[3] = v * m * m;
+    end[2] = v * b * b;
+#elif WANT == 2
+    begin[2] = s * s * (a * a - m * m);
+    begin[3] = s * s * (m * m);
+    begin[4] = s * w * (a * a - m * m);
+    begin[5] = s * w * (m * m);
+    end[2] = s * s * (b * b);
+    end[4] = s * w * (b * b);
+#endif
+    #pragma unroll
+    for (int k = 0; k < LANES; k += 2)
+        end[k + 1] = -begin[k + 1];
+}
+
+/* Add lanes to the histograms of a work-item. keys: of the STEP pixels, times STRIDE. */
+#if FRAMES == 1
+#define AT(type, j) (*(global type *)(own + (j) % SUBS * all + keys[j]))
 #else
-#define SPAN(i) 0
+#define AT(type, l) (*(global type *)(own + keys[0] + (l) * FRAMES))
+#endif
+static inline void add(global SUM *restrict own, const size_t all, const size_t *keys,
+                       const V *lane)
+{
+#if FRAMES > 1
+    #pragma unroll
+    for (int l = 0; l < LANES; l++)
+        AT(V, l) += lane[l];
+#elif LANES == 1
+    AT(SUM, 0) += lane[0].x;
+    AT(SUM, 1) += lane[0].y;
+    AT(SUM, 2) += lane[0].z;
+    AT(SUM, 3) += lane[0].w;
+#elif LANES == 2
+    const V even = SHUFFLE(lane[0], lane[1], 0, 4, 2, 6);
+    const V odd = SHUFFLE(lane[0], lane[1], 1, 5, 3, 7);
+    AT(PAIR, 0) += even.xy;
+    AT(PAIR, 1) += odd.xy;
+    AT(PAIR, 2) += even.zw;
+    AT(PAIR, 3) += odd.zw;
+#else
+    #pragma unroll
+    for (int l = 0; l < LANES; l += 4) {  /* four lanes of four pixels, turned round */
+        const V a = lane[l], b = lane[l + 1];
+        const V c = lane[min(l + 2, LANES - 1)], d = lane[min(l + 3, LANES - 1)];
+        const V ab0 = SHUFFLE(a, b, 0, 4, 2, 6), ab1 = SHUFFLE(a, b, 1, 5, 3, 7);
+        const V cd0 = SHUFFLE(c, d, 0, 4, 2, 6), cd1 = SHUFFLE(c, d, 1, 5, 3, 7);
+        global V *at0 = &AT(V, 0) + l / 4, *at1 = &AT(V, 1) + l / 4;
+        global V *at2 = &AT(V, 2) + l / 4, *at3 = &AT(V, 3) + l / 4;
+        *at0 += SHUFFLE(ab0, cd0, 0, 1, 4, 5);
+        *at1 += SHUFFLE(ab1, cd1, 0, 1, 4, 5);
+        *at2 += SHUFFLE(ab0, cd0, 2, 3, 6, 7);
+        *at3 += SHUFFLE(ab1, cd1, 2, 3, 6, 7);
+    }
+#endif
+}
+
+#if WANT == 2
+#define WEIGHT(i) OF_PIXEL(weights, 1, 0, i)
+#else
+#define WEIGHT(i) ((U)0)
+#endif
+#if WANT == 2 && DARK && FRAMES == 1
+#define DARK_OF(i) (*(global const V *)(dark + (i)))
+#elif WANT == 2 && DARK
+#define DARK_OF(i) dark[i]
+#else
+#define DARK_OF(i) ((U)0)
 #endif
 
-#define ADD(histogram, i, v, s) \
-    add((histogram) + (size_t)first[i] * STRIDE, SPAN(i), v, s, WEIGHT(i), \
-        shares + (size_t)(i) * N_SHARES)
+/* Add a step of pixels from i on, their values v and s. */
+#if COLUMNS == 0
+#define ADD(sub, i, v, s) do { \
+    V begin[LANES], end[LANES]; \
+    box_lanes(begin, end, v, s, WEIGHT(i), i, shares, SPANS(i)); \
+    add(own + (sub) * all, all, keys, begin); \
+    for (int j = 0; j < STEP; j++) \
+        keys[j] += spans[(i) + j] * (size_t)STRIDE; \
+    add(own + (sub) * all, all, keys, end); \
+} while (0)
+#if FRAMES == 1
+#define SPANS(i) ((V){spans[i], spans[(i) + 1], spans[(i) + 2], spans[(i) + 3]})
+#else
+#define SPANS(i) ((U)spans[i])
+#endif
+#else
+#define ADD(sub, i, v, s) do { \
+    V lane[LANES]; \
+    lanes(lane, v, s, WEIGHT(i), i, shares); \
+    add(own + (sub) * all, all, keys, lane); \
+} while (0)
+#endif
 
 kernel void stream(global const PIXEL *restrict frames,
                    global const KEY *restrict first,
@@ -152,7 +220,7 @@ kernel void stream(global const PIXEL *restrict frames,
                    global const int2 *restrict runs,
                    global const int *restrict items,
                    global const int *restrict slots,
-                   global V *restrict histograms,
+                   global SUM *restrict histograms,
                    global int *restrict bad,
                    global int *restrict n_bad,
                    const int n_pixels)
@@ -160,8 +228,8 @@ kernel void stream(global const PIXEL *restrict frames,
     const int item = get_global_id(0);
     const int unused = slots[item + 1] - slots[item] - 1;
     const size_t size = (size_t)(unused + 1) * STRIDE;
-    const size_t all = (size_t)slots[get_global_size(0)] * STRIDE;  // of one of the SUBS
-    global V *restrict own = histograms + (size_t)slots[item] * STRIDE;
+    const size_t all = (size_t)slots[get_global_size(0)] * STRIDE;  /* of one of the SUBS */
+    global SUM *restrict own = histograms + (size_t)slots[item] * STRIDE;
     global int *restrict found = bad + (size_t)runs[items[item]].x * FRAMES;
     int n_found = 0;
 
@@ -171,44 +239,71 @@ kernel void stream(global const PIXEL *restrict frames,
 
     for (int r = items[item]; r < items[item + 1]; r++) {
         const int end = runs[r].y;
-        int i = runs[r].x;
-        while (i < end) {
-            const int stop = min(i + BLOCK, end);
-            int any = stop < i + BLOCK;
-            for (int f = 0; f < FRAMES && !any; f++) {
+        for (int i = runs[r].x; i < end; i += BLOCK) {
+            int careful = i + BLOCK > end;
+            for (int f = 0; f < FRAMES && !careful; f++) {
                 global const PIXEL *values = frames + (size_t)f * n_pixels + i;
-                int bad_here = 0;
                 #pragma unroll
                 for (int j = 0; j < BLOCK; j++)
-                    bad_here |= BAD(values[j]);
-                any |= bad_here;
+                    careful |= BAD(values[j]);
             }
-            if (!any) {
+            if (!careful) {
+#if LANES == 1 && FRAMES == 1
                 #pragma unroll
-                for (int j = 0; j < BLOCK; j++) {
-                    const V v = AT(frames, i + j);
-                    ADD(own + (j % SUBS) * all, i + j, v, NET(v, i + j));
-                }
-                i = stop;
-                continue;
-            }
-            for (; i < stop; i++) {
-                V v = AT(frames, i), s = NET(v, i);
-#if FRAMES == 1
-                if (BAD(frames[i])) {
-                    v = s = 0;
-                    if (first[i] != unused)
-                        found[n_found++] = i;
+                for (int j = 0; j < BLOCK; j++)
+                    own[j % SUBS * all + first[i + j]] += frames[i + j];
+#elif FRAMES == 1
+                #pragma unroll
+                for (int j = 0; j < BLOCK; j += 4) {
+                    const int p = i + j;
+                    size_t keys[4] = {first[p] * (size_t)STRIDE, first[p + 1] * (size_t)STRIDE,
+                                      first[p + 2] * (size_t)STRIDE, first[p + 3] * (size_t)STRIDE};
+                    const V v = LOAD(PIXEL4, frames, p);
+                    ADD(0, p, v, v - DARK_OF(p));
                 }
 #else
-                for (int f = 0; f < FRAMES; f++)
-                    if (BAD(frames[i + (size_t)f * n_pixels])) {
-                        v[f] = s[f] = 0;
-                        if (first[i] != unused)
-                            found[n_found++] = i + f * n_pixels;
+                #pragma unroll
+                for (int j = 0; j < BLOCK; j += 4) {
+                    const int p = i + j;
+                    const V a = LOAD(PIXEL4, frames, p);
+                    const V b = LOAD(PIXEL4, frames, p + (size_t)n_pixels);
+                    const V c = LOAD(PIXEL4, frames, p + 2 * (size_t)n_pixels);
+                    const V d = LOAD(PIXEL4, frames, p + 3 * (size_t)n_pixels);
+                    const V ab0 = SHUFFLE(a, b, 0, 4, 2, 6), ab1 = SHUFFLE(a, b, 1, 5, 3, 7);
+                    const V cd0 = SHUFFLE(c, d, 0, 4, 2, 6), cd1 = SHUFFLE(c, d, 1, 5, 3, 7);
+                    const V v[4] = {SHUFFLE(ab0, cd0, 0, 1, 4, 5), SHUFFLE(ab1, cd1, 0, 1, 4, 5),
+                                    SHUFFLE(ab0, cd0, 2, 3, 6, 7), SHUFFLE(ab1, cd1, 2, 3, 6, 7)};
+                    #pragma unroll
+                    for (int k = 0; k < 4; k++) {
+                        size_t keys[1] = {first[p + k] * (size_t)STRIDE};
+                        ADD(k % SUBS, p + k, v[k], v[k] - DARK_OF(p + k));
                     }
+                }
 #endif
-                ADD(own, i, v, s);
+                continue;
+            }
+            const int stop = min(i + BLOCK, end);
+            for (int p = i; p < stop; p += STEP) {
+                /* Pixels from here to `stop`, of a step that does not reach beyond the detector. */
+                const int here = min(p, n_pixels - STEP);
+                size_t keys[STEP];
+                V v, s;
+                for (int j = 0; j < STEP; j++) {
+                    const int inside = here + j >= p && here + j < stop;
+                    const KEY key = inside ? first[here + j] : unused;
+                    keys[j] = key * (size_t)STRIDE;
+                    for (int f = 0; f < FRAMES; f++) {
+                        const size_t place = here + j + (size_t)f * n_pixels;
+                        const PIXEL value = frames[place];
+                        const int good = inside & !BAD(value);
+                        v[j + f] = good ? value : 0;
+                        s[j + f] = good ? 1 : 0;
+                        if (inside && !good && key != unused)
+                            found[n_found++] = place;
+                    }
+                }
+                s *= v - DARK_OF(here);
+                ADD(0, here, v, s);
             }
         }
     }
@@ -219,29 +314,35 @@ kernel void stream(global const PIXEL *restrict frames,
 }
 
 /* The sum of a lane at a key over all work-items. */
-static inline V total(global const V *restrict histograms, global const int *restrict slots,
+#if FRAMES == 1
+typedef SUM W;
+#else
+typedef V W;
+#endif
+static inline W total(global const SUM *restrict histograms, global const int *restrict slots,
                       const int n_items, global const int *restrict pointer,
                       global const int *restrict places, const int key, const int lane)
 {
-    V sum = 0;
+    W sum = 0;
 #if LOCAL
     for (int i = pointer[key]; i < pointer[key + 1]; i++)
-        sum += histograms[(size_t)places[i] * STRIDE + lane];
+        sum += *(global const W *)(histograms + (size_t)places[i] * STRIDE + lane * FRAMES);
 #else
     for (int item = 0; item < n_items; item++)
-        sum += histograms[((size_t)slots[item] + key) * STRIDE + lane];
+        sum += *(global const W *)(histograms + ((size_t)slots[item] + key) * STRIDE
+                                   + lane * FRAMES);
 #endif
     return sum;
 }
 
 /* What belongs to each bin, one work-item per bin. sums: kind after kind; of boxes lane after lane. */
-kernel void collect(global const V *restrict histograms,
+kernel void collect(global const SUM *restrict histograms,
                     global const int *restrict slots,
                     const int n_items,
                     global const int *restrict pointer,
                     global const int *restrict places,
                     global const int *restrict offsets,
-                    global V *restrict sums)
+                    global W *restrict sums)
 {
     const int bin = get_global_id(0);
     const size_t n_bins = get_global_size(0);
@@ -251,7 +352,7 @@ kernel void collect(global const V *restrict histograms,
         sums[(size_t)lane * n_bins + bin] = TOTAL(bin, lane);
 #elif COLUMNS == 2
     const int other = bin - offsets[1];
-    V sum = TOTAL(bin, 0) - TOTAL(bin, 1);
+    W sum = TOTAL(bin, 0) - TOTAL(bin, 1);
     if (other >= 0)
         sum += TOTAL(other, 1);
     sums[bin] = sum;
@@ -264,7 +365,7 @@ kernel void collect(global const V *restrict histograms,
     }
 #else
     for (int kind = 0; kind < KINDS; kind++) {
-        V sum = 0;
+        W sum = 0;
         for (int k = 0; k < COLUMNS; k++)
             if (bin >= offsets[k])
                 sum += TOTAL(bin - offsets[k], kind * COLUMNS + k);

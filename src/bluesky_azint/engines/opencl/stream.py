@@ -20,6 +20,9 @@ ITEMS_PER_CORE = 4
 # Where there are more bins, each work-item numbers those it meets: its histograms stay small.
 MOST_BINS = 2**14
 
+# What the nearest cache of a core holds, in bytes.
+CACHE = 2**15
+
 
 class Stream:
     """Sums the pixels of a look-up that have a first bin.
@@ -71,9 +74,7 @@ class Stream:
     ) -> Program:
         key = (dtype.str, frames, bad is None)
         if key not in self._programs:
-            self._programs[key] = Program(
-                self, dtype, frames, bad, wanted, subs=_histograms(self.lookup.n_bins)
-            )
+            self._programs[key] = Program(self, dtype, frames, bad, wanted)
         return self._programs[key]
 
 
@@ -88,7 +89,7 @@ class Program:
         bad: BadValues | None,
         wanted: Wanted,
         *,
-        subs: int,
+        subs: int | None = None,
         source: str = "stream.cl",
         **macros: int,
     ) -> None:
@@ -101,6 +102,9 @@ class Program:
         exact = whole and want == 0 and dtype.kind in "iu"
         self._dtype = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
         columns = 0 if lookup.spans is not None else len(lookup.offsets)
+        stride = _stride(columns, want, frames)
+        if subs is None:
+            subs = _histograms(int(np.diff(keys.slots).max()) * stride * 8)
         self.kernels = device.kernels(
             stream.queue.context,
             source,
@@ -119,7 +123,7 @@ class Program:
         self._rows = _rows(columns, want)
         self._boxes = columns == 0
         context, flags = stream.queue.context, cl.mem_flags
-        size = int(keys.slots[-1]) * subs * _stride(columns, want, frames) * frames * 8
+        size = int(keys.slots[-1]) * subs * stride * 8
         self.histograms = cl.Buffer(context, flags.READ_WRITE, size)
         self._sums = np.empty((self._rows, lookup.n_bins, frames), self._dtype)
         self._n_bad = np.zeros(stream.n_items, np.int32)
@@ -196,9 +200,12 @@ def _stride(columns: int, want: int, frames: int) -> int:
         lanes = (2, 3, 8)[want]
     else:
         lanes = (columns or 2) * (want + 1)
-    return {3: 4, 6: 8}.get(lanes, lanes) if frames == 1 else lanes
+    return lanes * frames if frames > 1 or lanes < 3 else -(-lanes // 4) * 4
 
 
-def _histograms(n_bins: int) -> int:
-    """How many histograms take turns: more where one bin often follows itself."""
-    return 4 if n_bins > 300 else 8
+def _histograms(size: int) -> int:
+    """How many histograms of so many bytes take turns: two, or as many as stay in the cache.
+
+    More of them help where one bin often follows itself.
+    """
+    return int(np.clip(2 ** int(np.log2(CACHE / size)), 2, 8)) if size < CACHE else 2
