@@ -1,9 +1,9 @@
 """The OpenCL engine: CPUs through PoCL, and GPUs.
 
-A CPU streams frames into private histograms (`stream`); a GPU sums bin after bin (`gather`), as do
-both for the pixels that the look-up tells entry by entry. Programs are compiled for the type of the
-frames when the first one comes. Where there is no splitting, integers are summed as integers,
-exactly.
+A CPU streams frames into private histograms (`stream`). A GPU sums integers in local memory
+(`local`), and bin after bin (`gather`) whatever does not fit there. Both sum bin after bin the
+pixels that the look-up tells entry by entry. Programs are compiled for the type of the frames when
+the first one comes. Where there is no splitting, integers are summed as integers, exactly.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import reduce
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pyopencl as cl
 
 from bluesky_azint.engines.opencl.device import default_device, is_cpu, queue_of
 from bluesky_azint.engines.opencl.gather import Gather
+from bluesky_azint.engines.opencl.gpu import Gpu
 from bluesky_azint.engines.opencl.stream import BATCH, Stream
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 from bluesky_azint.lookup.table import Lookup
@@ -42,8 +43,8 @@ class OpenCLEngine:
         See `bluesky_azint.engines.create_engine`.
     device
         The device; None takes `default_device`.
-    stream
-        Whether to stream frames into private histograms; None does so on a CPU.
+    way
+        ``"stream"``, ``"local"`` or ``"gather"``, see above; None takes what suits the device.
     """
 
     name = "opencl"
@@ -56,15 +57,14 @@ class OpenCLEngine:
         wanted: Wanted,
         *,
         device: cl.Device | None = None,
-        stream: bool | None = None,
+        way: Literal["stream", "local", "gather"] | None = None,
     ) -> None:
         queue = queue_of(default_device() if device is None else device)
-        if stream is None:
-            stream = is_cpu(queue.device)
+        if way is None:
+            way = "stream" if is_cpu(queue.device) else "local"
         self._ways: list[Way] = []
-        if not stream:
-            every = np.arange(lookup.n_pixels)
-            self._ways.append(Gather(queue, lookup.matrix, every, bad, wanted))
+        if way != "stream":
+            self._ways.append(Gpu(queue, lookup, bad, wanted, local=way == "local"))
         else:
             if lookup.rest is None or (lookup.first != lookup.n_bins).any():
                 self._ways.append(Stream(queue, lookup, bad, wanted))

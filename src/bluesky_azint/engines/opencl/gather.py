@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyopencl as cl
 from scipy.sparse import csc_array
 
 from bluesky_azint.engines.opencl import device
+from bluesky_azint.engines.opencl.overlap import Answer
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 
 GROUP_SIZE = 128
@@ -51,11 +53,17 @@ class Gather:
             np.empty(0) if spread is None or spread.dark is None else spread.dark,
         )
         self._table = [device.read_only(queue, array) for array in arrays]
-        flags = cl.mem_flags.READ_WRITE
-        self._sums = cl.Buffer(queue.context, flags, 3 * self._n_bins * 8)
-        self._found = cl.Buffer(queue.context, flags, max(rows.nnz, 1) * 4)
-        self._n_found = cl.Buffer(queue.context, flags, 4)
+        self._nnz = rows.nnz
         self._kernels: dict[tuple[str, bool], cl.Kernel] = {}
+
+    @cached_property
+    def _own(self) -> Answer:
+        """For frames that come one by one."""
+        return self.answer()
+
+    def answer(self) -> Answer:
+        """Memory for an answer, see `Part`."""
+        return Answer(self._queue, 3 * self._n_bins * 8, self._nnz)
 
     def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
         """Sum frames, ``(n, n_pixels)``."""
@@ -65,31 +73,45 @@ class Gather:
         """Signal and square of values of the pixels, ``(n_pixels,)``, of which none is bad."""
         return self._sum(values, None, Wanted(square=True))
 
+    def start(
+        self, values: cl.Buffer, dtype: np.dtype[Any], answer: Answer, after: Sequence[cl.Event]
+    ) -> Callable[[], FrameSums]:
+        """Have a frame summed, see `Part`."""
+        return self._start(values, dtype, answer, after, self._bad, self._wanted)
+
     def _sum(self, frame: Frames, bad: BadValues | None, wanted: Wanted) -> FrameSums:
-        queue = self._queue
-        want = 2 if wanted.spread else int(wanted.square)
-        exact = self._whole and want < 2 and frame.dtype.kind in "iu"
-        dtype = np.dtype(f"{frame.dtype.kind}8") if exact else np.dtype(np.float64)
-        n_found = np.zeros(1, np.int32)
-        sums = np.empty((want + 1, self._n_bins), dtype)
-        values = device.read_only(queue, frame)
-        cl.enqueue_copy(queue, self._n_found, n_found, is_blocking=False)
-        self._kernel(frame.dtype, dtype, bad, wanted)(
-            queue, (self._n_bins * GROUP_SIZE,), (GROUP_SIZE,), values, *self._table,
-            self._sums, self._found, self._n_found,
-        )  # fmt: skip
-        cl.enqueue_copy(queue, sums, self._sums, is_blocking=True)
-        cl.enqueue_copy(queue, n_found, self._n_found, is_blocking=True)
-        found = np.empty(int(n_found[0]), np.int32)
-        if found.size:
-            cl.enqueue_copy(queue, found, self._found, is_blocking=True)
+        values = device.read_only(self._queue, frame)
+        sums = self._start(values, frame.dtype, self._own, [], bad, wanted)()
         values.release()
-        rows = sums.astype(np.float64)
-        # A pixel that touches two bins is found twice, and in any order.
-        bad_pixels = np.unique(found).astype(np.int64)
-        if want == 2:
-            return FrameSums(rows[0], None, bad_pixels, rows[1], rows[2])
-        return FrameSums(rows[0], rows[1] if want else None, bad_pixels)
+        return sums
+
+    def _start(
+        self,
+        values: cl.Buffer,
+        dtype: np.dtype[Any],
+        answer: Answer,
+        after: Sequence[cl.Event],
+        bad: BadValues | None,
+        wanted: Wanted,
+    ) -> Callable[[], FrameSums]:
+        want = 2 if wanted.spread else int(wanted.square)
+        exact = self._whole and want < 2 and dtype.kind in "iu"
+        total = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
+        answer.clear()
+        self._kernel(dtype, total, bad, wanted)(
+            self._queue, (self._n_bins * GROUP_SIZE,), (GROUP_SIZE,), values, *self._table,
+            answer.sums, answer.bad, answer.n_bad, wait_for=after,
+        )  # fmt: skip
+        answer.fetch()
+
+        def finish() -> FrameSums:
+            sums, found = answer.read((want + 1, self._n_bins), total)
+            rows = sums.astype(np.float64)
+            if want == 2:
+                return FrameSums(rows[0], None, found, rows[1], rows[2])
+            return FrameSums(rows[0], rows[1] if want else None, found)
+
+        return finish
 
     def _kernel(
         self, dtype: np.dtype[Any], total: np.dtype[Any], bad: BadValues | None, wanted: Wanted
