@@ -1,25 +1,29 @@
 """Build: sort the pixels of a detector into the bins of a grid.
 
 In blocks of rows, in double precision, so that little memory is needed beside the table itself.
+Most pixels of a block are told at once (`plain`), the odd ones, and polygons, one bin after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.grid import Grid, blocks, split_block
-from bluesky_azint.lookup.layout import Layout, Packed, assemble, pack
+from bluesky_azint.grid import Grid, along_axes, in_blocks, split_some
+from bluesky_azint.lookup.layout import Layout, Rows, pack
+from bluesky_azint.lookup.plain import fill_plain
 from bluesky_azint.lookup.table import Lookup
+from bluesky_azint.splitting import Shares
 
 Mask = NDArray[np.bool_]
 
-# To see how many bins pixels touch, one block of so many is enough.
-SAMPLED = 8
+# To see how many bins pixels touch, so many rows are enough.
+SAMPLED_ROWS = 32
+
+PLAIN = ("no", "bbox")
 
 
 def build_lookup(geometry: Geometry, grid: Grid, mask: Mask | None = None) -> Lookup:
@@ -34,24 +38,39 @@ def build_lookup(geometry: Geometry, grid: Grid, mask: Mask | None = None) -> Lo
     mask
         Boolean, of detector shape, True = masked.
     """
-    usable = np.ones(geometry.shape, dtype=bool) if mask is None else ~mask
-    layout = _layout(geometry, grid, usable)
-    return assemble(_packed(geometry, grid, usable, layout), grid.n_bins, layout)
+    layout = layout_for(geometry, grid)
+    table = Rows.empty(geometry.shape[0] * geometry.shape[1], grid.n_bins, layout)
+    rest = in_blocks(geometry, partial(_fill, geometry, grid, mask, layout, table))
+    return table.lookup(layout, rest)
 
 
-def _layout(geometry: Geometry, grid: Grid, usable: Mask) -> Layout:
-    """The layout that suits the pixels."""
+def layout_for(geometry: Geometry, grid: Grid) -> Layout:
+    """The layout that suits the pixels, masked or not."""
     if grid.splitting == "no" or grid.azimuthal.npt > 1:
         return Layout.for_grid(grid, np.empty(0, np.int64))
-    sample = islice(blocks(geometry), 0, None, SAMPLED)
-    shares = (split_block(geometry, grid, rows, usable[rows]) for rows in sample)
-    return Layout.for_grid(grid, np.concatenate([np.bincount(part.pixel) for part in shares]))
+    n1, n2 = geometry.shape
+    rows = np.unique(np.linspace(0, n1 - 1, SAMPLED_ROWS).astype(np.int64))
+    every = np.arange(n2)
+    touched = [
+        np.bincount(split_some(grid, *along_axes(geometry, grid, slice(row, row + 1)), every).pixel)
+        for row in rows.tolist()
+    ]
+    return Layout.for_grid(grid, np.concatenate(touched))
 
 
-def _packed(geometry: Geometry, grid: Grid, usable: Mask, layout: Layout) -> Iterator[Packed]:
-    for rows in blocks(geometry):
-        used = np.flatnonzero(usable[rows])
-        shares = split_block(geometry, grid, rows, usable[rows])
-        yield pack(
-            shares._replace(pixel=used[shares.pixel]), usable[rows].size, grid.n_bins, layout
-        )
+def _fill(
+    geometry: Geometry, grid: Grid, mask: Mask | None, layout: Layout, table: Rows, rows: slice
+) -> Shares:
+    """Fill a block of rows of the table; what does not fit into it is returned."""
+    n2 = geometry.shape[1]
+    start = rows.start * n2
+    block = table[start : rows.stop * n2]
+    usable = np.ones(block.first.size, bool) if mask is None else ~mask[rows].ravel()
+    along = along_axes(geometry, grid, rows)
+    odd = usable
+    if grid.splitting in PLAIN:
+        odd = fill_plain(grid, layout, *along, usable, block)
+    pixels = np.flatnonzero(odd)
+    packed = pack(split_some(grid, *along, pixels), pixels.size, grid.n_bins, layout)
+    block.put(pixels, packed)
+    return packed.rest._replace(pixel=pixels[packed.rest.pixel] + start)

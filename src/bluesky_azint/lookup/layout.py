@@ -105,25 +105,62 @@ def pack(shares: Shares, n_pixels: int, n_bins: int, layout: Layout) -> Packed:
     return Packed(first, columns, spans, shares.take(odd[shares.pixel]))
 
 
-def assemble(blocks: Iterable[Packed], n_bins: int, layout: Layout) -> Lookup:
-    """The look-up of all blocks, which follow each other."""
-    packed = list(blocks)
-    before = np.cumsum([0] + [block.first.size for block in packed[:-1]])
-    rest = Shares(
-        np.concatenate([block.rest.pixel + n for n, block in zip(before, packed, strict=True)]),
-        np.concatenate([block.rest.bin for block in packed]),
-        np.concatenate([block.rest.weight for block in packed]),
-    )
-    shares = [block.shares for block in packed if block.shares is not None]
-    spans = [block.spans for block in packed if block.spans is not None]
-    return Lookup(
-        n_bins,
-        np.concatenate([block.first for block in packed]),
-        np.concatenate(shares) if shares else None,
-        layout.offsets,
-        np.concatenate(spans) if spans else None,
-        _entries(rest) if rest.pixel.size else None,
-    )
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some pixels of a table that is being filled; see `Lookup`."""
+
+    n_bins: int
+    first: BinNumbers
+    shares: NDArray[np.float32] | None
+    spans: NDArray[np.uint16] | None
+
+    @classmethod
+    def empty(cls, n_pixels: int, n_bins: int, layout: Layout) -> Self:
+        """A table of as many pixels, of which none is told."""
+        shares = spans = None
+        if layout.boxes or len(layout.offsets) > 1:
+            columns = 2 if layout.boxes else len(layout.offsets) - 1
+            shares = np.zeros((n_pixels, columns), np.float32)
+        if layout.boxes:
+            spans = np.zeros(n_pixels, np.uint16)
+        return cls(n_bins, np.full(n_pixels, n_bins, bin_numbers(n_bins)), shares, spans)
+
+    def __getitem__(self, pixels: slice) -> Rows:
+        """Some of them, in the same memory."""
+        return Rows(
+            self.n_bins,
+            self.first[pixels],
+            None if self.shares is None else self.shares[pixels],
+            None if self.spans is None else self.spans[pixels],
+        )
+
+    def tell(self, told: Mask, first: NDArray[np.float64]) -> None:
+        """Write the first bins of some pixels, and wipe what is written of the others."""
+        np.copyto(self.first, first, where=told, casting="unsafe")
+        for values in (self.shares, self.spans):
+            if values is not None and not told.all():
+                values[~told] = 0
+
+    def put(self, pixels: IntArray, packed: Packed) -> None:
+        """Write what was packed of some pixels."""
+        self.first[pixels] = packed.first
+        if self.shares is not None:
+            self.shares[pixels] = packed.shares
+        if self.spans is not None:
+            self.spans[pixels] = packed.spans
+
+    def lookup(self, layout: Layout, rest: Iterable[Shares]) -> Lookup:
+        """The table with the pixels that are told entry by entry, in their order."""
+        parts = list(rest) or [Shares(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+        entries = Shares(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Lookup(
+            self.n_bins,
+            self.first,
+            self.shares,
+            layout.offsets,
+            self.spans,
+            _entries(entries) if entries.pixel.size else None,
+        )
 
 
 def _as_columns(
