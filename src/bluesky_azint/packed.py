@@ -78,6 +78,10 @@ class PackedFrames:
             raise ValueError("Packed frames have to be unpacked, which makes a copy.")
         return np.asarray(self.unpack(self), dtype=dtype)
 
+    def flat(self) -> NDArray[Any]:
+        """The frames themselves, ``(n, n_pixels)``."""
+        return np.asarray(self).reshape(len(self), -1)
+
     def block_size(self, frame: int) -> int:
         """How many pixels a block of a frame has.
 

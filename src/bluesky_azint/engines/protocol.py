@@ -21,6 +21,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bluesky_azint.packed import PackedFrames
+
 FloatArray = NDArray[np.float64]
 Frames = NDArray[Any]
 
@@ -93,8 +95,8 @@ class Engine(Protocol):
     def batch(self) -> int:
         """How many frames it is best given at once."""
 
-    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
-        """Sum frames, a contiguous array ``(n, n_pixels)`` of any numeric type."""
+    def sum_frames(self, frames: Frames | PackedFrames) -> Sequence[FrameSums]:
+        """Sum frames, a contiguous array ``(n, n_pixels)`` of any numeric type, or packed."""
 
     def sum_map(self, values: Frames) -> FrameSums:
         """Signal and square of values of the pixels, ``(n_pixels,)``, of which none is bad."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Spread, Wanted
+from bluesky_azint.packed import PackedFrames
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -51,8 +52,10 @@ class ScipyEngine:
         self._threads = min(len(os.sched_getaffinity(0)), max(len(self._blocks), 1))
         self._pool = ThreadPoolExecutor(self._threads)
 
-    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+    def sum_frames(self, frames: Frames | PackedFrames) -> Sequence[FrameSums]:
         """Sum frames, see `Engine`."""
+        if isinstance(frames, PackedFrames):
+            frames = frames.flat()
         return [self._sum(frame, self._bad, self._wanted) for frame in frames]
 
     def sum_map(self, values: Frames) -> FrameSums:

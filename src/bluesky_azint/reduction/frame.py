@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bluesky_azint.engines import Engine, FrameSums, RobustSums, Spread, Wanted, create_engine
 from bluesky_azint.errors import FrameError
 from bluesky_azint.lookup import build_lookup
+from bluesky_azint.packed import PackedFrames
 from bluesky_azint.reduction.normalization import Normalization
 from bluesky_azint.reduction.plan import Plan
 from bluesky_azint.reduction.variance import azimuthal_variance, summed_variance
@@ -40,21 +41,27 @@ class Measured:
     Parameters
     ----------
     frames
-        ``(n, n_pixels)``.
+        ``(n, n_pixels)``, or packed.
     factors
         What the weights of each are multiplied by, ``(n,)``.
     variances
         Variance of each pixel of each frame; None where it is not given.
     """
 
-    frames: Frame
+    frames: Frame | PackedFrames
     factors: FloatArray
     variances: Frame | None = None
 
     def each(self) -> Iterator[tuple[Frame, float, Frame | None]]:
         """Frame after frame, with its factor and the variance of its pixels."""
+        frames = self.frames.flat() if isinstance(self.frames, PackedFrames) else self.frames
+        for frame, known in zip(frames, self.known(), strict=True):
+            yield frame, *known
+
+    def known(self) -> Iterator[tuple[float, Frame | None]]:
+        """Of each frame its factor, and the variance of its pixels."""
         variances = [None] * len(self.frames) if self.variances is None else self.variances
-        yield from zip(self.frames, self.factors.tolist(), variances, strict=True)
+        yield from zip(self.factors.tolist(), variances, strict=True)
 
 
 class FrameReducer(Protocol):
@@ -113,7 +120,7 @@ class TableReducer:
         sums = self._engine.sum_frames(measured.frames)
         return [
             self._reduce(found, factor, variance)
-            for found, (_, factor, variance) in zip(sums, measured.each(), strict=True)
+            for found, (factor, variance) in zip(sums, measured.known(), strict=True)
         ]
 
     def _reduce(self, sums: FrameSums, factor: float, variance: Frame | None) -> BinSums:

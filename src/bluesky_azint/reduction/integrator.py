@@ -18,6 +18,7 @@ from bluesky_azint.engines import (
 )
 from bluesky_azint.errors import EngineError, FrameError, GeometryError, RecipeError
 from bluesky_azint.geometry import Geometry
+from bluesky_azint.packed import PackedFrames
 from bluesky_azint.reduction.arithmetic import project
 from bluesky_azint.reduction.frame import (
     BinSums,
@@ -207,7 +208,8 @@ class Integrator:
         Parameters
         ----------
         frames
-            ``(rows, columns)`` or ``(n, rows, columns)``, of any integer or floating type.
+            ``(rows, columns)`` or ``(n, rows, columns)``, of any integer or floating type; or
+            `PackedFrames`, which some engines sum as they are.
         normalization_factor
             What the intensity is divided by (monitor, exposure time ...): one number, or one for
             each frame of the stack.
@@ -391,9 +393,10 @@ class Integrator:
             raise FrameError(
                 f"The frame has the shape {np.shape(frame)}; give one frame, (rows, columns)."
             )
-        stack, plan = self._checked(frame)
-        flat = as_flat(stack)[0]
-        smooth = self.back_project(self.medfilt(stack[0], percentile=percentile).intensity)
+        image = np.asarray(frame)
+        _, plan = self._checked(image)
+        flat = as_flat(image[np.newaxis])[0]
+        smooth = self.back_project(self.medfilt(image, percentile=percentile).intensity)
         unusable = plan.mask | plan.bad(flat).reshape(plan.mask.shape)
         net = np.where(unusable, 0.0, plan.pixels.net(flat).reshape(plan.mask.shape))
         amorphous = np.minimum(net, np.where(unusable, 0.0, smooth))
@@ -420,9 +423,9 @@ class Integrator:
         single = np.ndim(frames) == 2
         return self._result(rows, plan, error_model, engine.name, single=single)
 
-    def _checked(self, frames: ArrayLike) -> tuple[NDArray[Any], Plan]:
+    def _checked(self, frames: ArrayLike) -> tuple[NDArray[Any] | PackedFrames, Plan]:
         """The frames as a stack, and the plan for frames of that shape."""
-        stack = as_stack(np.asarray(frames))
+        stack = frames if isinstance(frames, PackedFrames) else as_stack(np.asarray(frames))
         plan = self._plan or self._prepare(stack.shape[1:])
         if stack.shape[1:] != self.geometry.shape:
             raise FrameError(

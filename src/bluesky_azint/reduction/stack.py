@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.errors import FrameError
+from bluesky_azint.packed import PackedFrames
 from bluesky_azint.reduction.frame import Measured
 
 FloatArray = NDArray[np.float64]
 
 
 def in_batches(
-    stack: NDArray[Any],
+    stack: NDArray[Any] | PackedFrames,
     normalization_factor: float | ArrayLike,
     variance: ArrayLike | None,
     size: int = 1,
@@ -33,9 +35,9 @@ def in_batches(
     for start in range(0, len(stack), size):
         some = slice(start, start + size)
         yield Measured(
-            as_flat(stack[some]),
+            stack[some] if isinstance(stack, PackedFrames) else as_flat(stack[some]),
             factors[some],
-            None if variances is None else variances[some].reshape(-1, stack[0].size),
+            None if variances is None else variances[some].reshape(-1, math.prod(stack.shape[1:])),
         )
 
 

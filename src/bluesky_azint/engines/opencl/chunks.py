@@ -6,6 +6,7 @@ it again. How much remains depends on the counts: blocks of few are added bit by
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -48,16 +49,23 @@ class Chunks:
 
     def __init__(self, stream: Stream, bad: BadValues, wanted: Wanted) -> None:
         self._stream, self.bad, self.wanted = stream, bad, wanted
-        used = np.packbits(stream.lookup.first != stream.lookup.n_bins, bitorder="little")
-        self.used = device.read_only(stream.queue, np.append(used, np.zeros(PADDING, np.uint8)))
         rest = stream.lookup.rest
         self.rest = np.empty(0, np.int32) if rest is None else rest.pixels
-        self._gather: Gather | None = None
-        if rest is not None:
-            table = stream.lookup.matrix_of(rest.pixels.astype(np.int64))
-            every = np.arange(rest.pixels.size)
-            self._gather = Gather(stream.queue, table, every, bad, wanted)
         self._programs: dict[tuple[str, int], _Program] = {}
+
+    @cached_property
+    def used(self) -> cl.Buffer:
+        """A bit for each pixel that has a first bin."""
+        lookup = self._stream.lookup
+        used = np.packbits(lookup.first != lookup.n_bins, bitorder="little")
+        return device.read_only(self._stream.queue, np.append(used, np.zeros(PADDING, np.uint8)))
+
+    @cached_property
+    def _gather(self) -> Gather:
+        """Sums the values of the pixels that the look-up tells entry by entry."""
+        table = self._stream.lookup.matrix_of(self.rest.astype(np.int64))
+        every = np.arange(self.rest.size)
+        return Gather(self._stream.queue, table, every, self.bad, self.wanted)
 
     def takes(self, packed: PackedFrames) -> bool:
         """Whether it can sum such frames.
@@ -107,7 +115,7 @@ class Chunks:
 
     def _with_rest(self, sums: list[FrameSums], values: Frames) -> list[FrameSums]:
         """The sums with those of the pixels that the look-up tells entry by entry."""
-        if self._gather is None:
+        if self.rest.size == 0:
             return sums
         rest = self._gather.sum_frames(values)
         return [

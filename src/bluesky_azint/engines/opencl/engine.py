@@ -1,6 +1,6 @@
 """The OpenCL engine: CPUs through PoCL, and GPUs.
 
-A CPU streams frames into private histograms (`stream`). A GPU sums integers in local memory
+A CPU streams frames into private histograms (`stream`), packed ones as they are (`chunks`). A GPU sums integers in local memory
 (`local`), and bin after bin (`gather`) whatever does not fit there. Both sum bin after bin the
 pixels that the look-up tells entry by entry. Programs are compiled for the type of the frames when
 the first one comes. Where there is no splitting, integers are summed as integers, exactly.
@@ -16,12 +16,14 @@ from typing import Literal, Protocol
 import numpy as np
 import pyopencl as cl
 
+from bluesky_azint.engines.opencl.chunks import Chunks
 from bluesky_azint.engines.opencl.device import default_device, is_cpu, queue_of
 from bluesky_azint.engines.opencl.gather import Gather
 from bluesky_azint.engines.opencl.gpu import Gpu
 from bluesky_azint.engines.opencl.stream import BATCH, Stream
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 from bluesky_azint.lookup.table import Lookup
+from bluesky_azint.packed import PackedFrames
 
 
 class Way(Protocol):
@@ -63,11 +65,15 @@ class OpenCLEngine:
         if way is None:
             way = "stream" if is_cpu(queue.device) else "local"
         self._ways: list[Way] = []
+        self._chunks: Chunks | None = None
         if way != "stream":
             self._ways.append(Gpu(queue, lookup, bad, wanted, local=way == "local"))
         else:
             if lookup.rest is None or (lookup.first != lookup.n_bins).any():
-                self._ways.append(Stream(queue, lookup, bad, wanted))
+                streamed = Stream(queue, lookup, bad, wanted)
+                self._ways.append(streamed)
+                if is_cpu(queue.device):
+                    self._chunks = Chunks(streamed, bad, wanted)
             if lookup.rest is not None:
                 odd = lookup.rest.pixels
                 self._ways.append(
@@ -76,8 +82,13 @@ class OpenCLEngine:
         # The buffers of the results belong to one call at a time.
         self._lock = threading.Lock()
 
-    def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
+    def sum_frames(self, frames: Frames | PackedFrames) -> Sequence[FrameSums]:
         """Sum frames, see `Engine`."""
+        if isinstance(frames, PackedFrames):
+            if self._chunks is not None and self._chunks.takes(frames):
+                with self._lock:
+                    return self._chunks.sum_frames(frames)
+            frames = frames.flat()
         with self._lock:
             parts = [way.sum_frames(frames) for way in self._ways]
         return [reduce(FrameSums.plus, sums) for sums in zip(*parts, strict=True)]
