@@ -1,9 +1,10 @@
 """The OpenCL engine: CPUs through PoCL, and GPUs.
 
-A CPU streams frames into private histograms (`stream`), packed ones as they are (`chunks`). A GPU sums integers in local memory
-(`local`), and bin after bin (`gather`) whatever does not fit there. Both sum bin after bin the
-pixels that the look-up tells entry by entry. Programs are compiled for the type of the frames when
-the first one comes. Where there is no splitting, integers are summed as integers, exactly.
+A CPU streams frames into private histograms (`stream`), packed ones as they are (`chunks`), and
+leaves the pixels that the look-up tells entry by entry to SciPy. A GPU sums integers in local
+memory (`local`), and bin after bin (`gather`) whatever does not fit there. Programs are compiled
+for the type of the frames when the first one comes. Where there is no splitting, integers are
+summed as integers, exactly.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Literal, Protocol
 
-import numpy as np
 import pyopencl as cl
 
 from bluesky_azint.engines.opencl.chunks import Chunks
 from bluesky_azint.engines.opencl.device import default_device, is_cpu, queue_of
-from bluesky_azint.engines.opencl.gather import Gather
 from bluesky_azint.engines.opencl.gpu import Gpu
 from bluesky_azint.engines.opencl.stream import BATCH, Stream
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
+from bluesky_azint.engines.rest import Rest
 from bluesky_azint.lookup.table import Lookup
 from bluesky_azint.packed import PackedFrames
 
@@ -75,10 +75,7 @@ class OpenCLEngine:
                 if is_cpu(queue.device):
                     self._chunks = Chunks(streamed, bad, wanted)
             if lookup.rest is not None:
-                odd = lookup.rest.pixels
-                self._ways.append(
-                    Gather(queue, lookup.matrix_of(odd.astype(np.int64)), odd, bad, wanted)
-                )
+                self._ways.append(Rest(lookup.rest, lookup.n_bins, bad, wanted))
         # The buffers of the results belong to one call at a time.
         self._lock = threading.Lock()
 
