@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 
@@ -140,6 +141,22 @@ def test_stack_becomes_one_nexus_file(
             pattern = expected(frame, error_model="poisson")
             np.testing.assert_array_equal(file["entry/data/I"][row], pattern[:, 1])
             np.testing.assert_array_equal(file["entry/data/I_errors"][row], pattern[:, 2])
+
+
+def test_packed_stack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("packed.h5", "w") as file:
+        options = hdf5plugin.Bitshuffle(cname="lz4")
+        data = file.create_dataset("data", data=FRAMES, chunks=(1, *SHAPE), **options)
+        chunk = data.id.read_direct_chunk((1, 0, 0))[1]
+    arguments = ["--error-model", "poisson", "--engine", "opencl"]
+    assert run("packed.h5", "--output", "out", *arguments) == 0
+    for number, frame in enumerate(FRAMES):
+        found = np.loadtxt(f"out/packed_{number:05d}.xy")
+        np.testing.assert_allclose(found, expected(frame, error_model="poisson"), rtol=1e-6)
+    with h5py.File("packed.h5", "r+") as file:
+        file["data"].id.write_direct_chunk((1, 0, 0), chunk[:-5])
+    assert run("packed.h5", "--output", "-", *arguments) == 1
+    assert "Frame 1 of packed.h5::/data is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("batch", [1, 2**30])

@@ -44,7 +44,7 @@ def with_rest(lookup: Lookup, number: int) -> Lookup:
     entries = Entries(
         pixels,
         pointer(np.full(number, 3)),
-        (rng.integers(0, N_BINS - 20, (number, 1)) + [0, 7, 19]).astype(np.int32).ravel(),
+        (rng.integers(0, N_BINS - 20, (number, 1)) + np.array([0, 7, 19])).astype(np.int32).ravel(),
         rng.random(3 * number).astype(np.float32),
     )
     return replace(lookup, first=first, rest=entries)

@@ -18,6 +18,7 @@ from bluesky_azint.io.images import (
     read_mean,
     write_mask,
 )
+from bluesky_azint.packed import PackedFrames
 
 fabio = pytest.importorskip("fabio")
 
@@ -50,6 +51,7 @@ def assert_frames(path: Path | str, expected: NDArray[Any]) -> None:
             stack = frames.stack(start, stop)
             assert stack.dtype == expected.dtype
             np.testing.assert_array_equal(stack, expected[start:stop])
+            np.testing.assert_array_equal(frames.stored(start, stop), stack, strict=True)
         with pytest.raises(IndexError):
             frames[len(expected)]
 
@@ -147,10 +149,30 @@ def test_single_image_in_hdf5(tmp_path: Path) -> None:
     assert_frames(saved(tmp_path / "a.h5", data=STACK[0]), STACK[:1])
 
 
-def test_compressed_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frames", [1, 2])
+def test_compressed_frames(tmp_path: Path, frames: int) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("data", data=STACK, chunks=(2, 7, 9), **hdf5plugin.Bitshuffle())
+        options = hdf5plugin.Bitshuffle(cname="lz4")
+        file.create_dataset("data", data=STACK, chunks=(frames, 7, 9), **options)
     assert_frames(tmp_path / "a.h5", STACK)
+    with open_frames(tmp_path / "a.h5") as found:
+        assert isinstance(found.stored(1, 3), PackedFrames if frames == 1 else np.ndarray)
+
+
+def test_compressed_frames_in_several_datasets(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number, rows in enumerate([slice(2), slice(2, 5)]):
+            file.create_dataset(
+                f"entry/data/data_{number:06d}",
+                data=STACK[rows],
+                chunks=(1, 7, 9),
+                **hdf5plugin.Bitshuffle(cname="lz4"),
+            )
+    assert_frames(tmp_path / "a.h5", STACK)
+    with open_frames(tmp_path / "a.h5") as found:
+        second = found.stored(3, 5)
+        assert isinstance(second, PackedFrames)
+        assert (second.source, second.first) == (f"{tmp_path}/a.h5::/entry/data/data_000001", 1)
 
 
 def test_mean_of_several_frames(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
 ENGINES = ("auto", "opencl", "scipy", "histogram")
 TEXT_KINDS = ("xy", "xye", "dat", "chi", "fxye", "csv")
 KINDS = (*TEXT_KINDS, "nxs", "h5")
-_BATCH_BYTES = 64 * 2**20
+_BATCH_BYTES = 320 * 2**20
+# Engines take so many frames at once, or one.
+_AT_ONCE = 4
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -169,8 +171,9 @@ class _Job:
     def results(self, frames: Frames) -> Iterator[tuple[int, IntegrationResult]]:
         """The results of batches that fit in memory, each with the number of its first frame."""
         step = max(1, _BATCH_BYTES // (frames.dtype.itemsize * frames.shape[0] * frames.shape[1]))
+        step -= step % _AT_ONCE if step > _AT_ONCE else 0
         for first in range(0, len(frames), step):
-            result = self.integrator.integrate(frames.stack(first, first + step))
+            result = self.integrator.integrate(frames.stored(first, first + step))
             yield first, result
             self.progress.update(len(result.intensity))
 

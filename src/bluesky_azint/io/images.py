@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.errors import AzintError, FormatError, RecipeError
+from bluesky_azint.io.chunks import packed_frames
+from bluesky_azint.packed import PackedFrames
 
 # Where detectors put their frames; Dectris numbers the files that its master file links to.
 _USUAL_PLACES = ("/entry/data/data", "/entry/instrument/detector/data")
@@ -42,6 +44,9 @@ class Frames:
         ``read(start, stop)`` gives an array (stop - start, rows, columns).
     close
         Closes the file.
+    read_packed
+        ``read_packed(start, stop)`` gives frames as they are stored; None where they are not
+        packed. None if they never are.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Frames:
         dtype: np.dtype[Any],
         read: Callable[[int, int], NDArray[Any]],
         close: Callable[[], None],
+        read_packed: Callable[[int, int], PackedFrames | None] | None = None,
     ) -> None:
         self.source = source
         self.shape = shape
@@ -60,6 +66,7 @@ class Frames:
         self.close = close
         self._count = count
         self._read = read
+        self._read_packed = read_packed
 
     def __len__(self) -> int:
         return self._count
@@ -84,6 +91,22 @@ class Frames:
         rows = range(len(self))[start:stop]
         with _reading(self.source):
             return self._read(rows.start, max(rows.start, rows.stop))
+
+    def stored(self, start: int, stop: int) -> NDArray[Any] | PackedFrames:
+        """Frames ``start`` to before ``stop``, packed if the file holds them so.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged there.
+        """
+        if self._read_packed is not None:
+            rows = range(len(self))[start:stop]
+            with _reading(self.source):
+                packed = self._read_packed(rows.start, max(rows.start, rows.stop))
+            if packed is not None:
+                return packed
+        return self.stack(start, stop)
 
     def __enter__(self) -> Self:
         return self
@@ -265,6 +288,12 @@ def _hdf5_frames(name: str, dataset: str) -> Frames:
                 frames[low - start : high - start] = _rows(part, low - first, high - first)
         return frames
 
+    def read_packed(start: int, stop: int) -> PackedFrames | None:
+        part = int(np.searchsorted(starts, start, side="right")) - 1
+        if start == stop or stop > starts[part + 1]:
+            return None
+        return packed_frames(parts[part], start - int(starts[part]), stop - int(starts[part]))
+
     return Frames(
         source=f"{name}::{parts[0].name}",
         count=sum(counts),
@@ -272,6 +301,7 @@ def _hdf5_frames(name: str, dataset: str) -> Frames:
         dtype=parts[0].dtype,
         read=read,
         close=file.close,
+        read_packed=read_packed,
     )
 
 
