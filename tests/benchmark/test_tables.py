@@ -42,6 +42,14 @@ def test_what_was_not_measured_has_no_table() -> None:
     assert _cell(alone, "ms a frame", "overhead: 64 x 64 pixels", "pyFAI") == "-"
 
 
+def test_sums_are_told_of_whole_pixels_alone() -> None:
+    report = made_up()
+    speed = report.outcomes[0]
+    assert _cell(report, "ms a frame", "1D, bbox", "sums") == ""
+    whole = replace(speed, case=replace(speed.case, splitting="no"))
+    assert _cell(replace(report, outcomes=[whole]), "ms a frame", "1D, bbox", "sums") == "exact"
+
+
 def test_sizes_are_compared() -> None:
     report = made_up()
     sizes = [replace(report.outcomes[0], case=case) for case in choose(["pixels-[14]m"])]

@@ -40,14 +40,15 @@ def _speed(report: Report) -> Table:
                 *_times(outcome, PYFAI),
                 *_ratios(outcome, PYFAI),
                 *(_goal(report, outcome, goal, "{:g}x") if goal else ["", "", ""]),
-                _power(outcome.figure("signal_accuracy")),
+                _power(outcome.figure("signal_accuracy")) if outcome.case.splitting == "no" else "",
                 *(_power(outcome.figure("accuracy", way)) for way in (OURS, PYFAI)),
             ]
         )
     return Table(
-        f"ms a frame: CPU time of all threads and wall time, the least of all rounds, and the median "
-        f"of wall; beside {PYFAI}.\nSums, error: largest relative difference of the counts and of the "
-        "intensity of a bin from a reference in double precision; 1 if it fills other bins.",
+        "ms a frame: CPU time of all threads and wall time, the least of all rounds, and the median "
+        f"of wall; beside {PYFAI}.\nError: largest relative difference of the intensity of a bin "
+        "from a reference in double precision, 1 if it fills other bins.\nSums: the same of the "
+        "counts, where pixels are whole.",
         rows,
     )
 
