@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.benchmark.cases import Case
-from bluesky_azint.benchmark.files import DATASET
 from bluesky_azint.benchmark.scene import POLARIZATION, UNIT, Scene, grid_of
-from bluesky_azint.errors import FormatError
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.io.chunks import packed_frames
+from bluesky_azint.io.images import open_frames
 from bluesky_azint.lookup import build_lookup
 from bluesky_azint.reduction.integrator import Integrator
 
@@ -93,12 +90,8 @@ def _open(case: Case, scene: Scene, path: Path) -> Callable[[], Patterns]:
     ours = integrator(case, scene, scene.geometry)
 
     def curves() -> Patterns:
-        with h5py.File(path) as file:
-            dataset = file[DATASET]
-            packed = packed_frames(dataset, 0, len(dataset))
-        if packed is None:
-            raise FormatError(f"{path} is not packed as it was to be.")
-        return _reduce(ours, case, packed)
+        with open_frames(path) as frames:
+            return _reduce(ours, case, frames.stored(0, len(frames)))
 
     return curves
 
