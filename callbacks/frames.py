@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +21,7 @@ from bluesky_azint.callbacks.data_keys import frames_per_event, image_keys
 from bluesky_azint.callbacks.inline import frames_of_values
 from bluesky_azint.callbacks.reader import FrameReader
 from bluesky_azint.errors import FrameError
+from bluesky_azint.packed import PackedFrames
 
 __all__ = ["FrameBatch", "FrameSource", "frames_per_event", "image_keys"]
 
@@ -32,8 +33,8 @@ class FrameBatch:
     Parameters
     ----------
     frames
-        ``(n, rows, columns)``, in the type of the detector, native or not. Frames from inside of an
-        event may share their memory with it.
+        ``(n, rows, columns)``, in the type of the detector, native or not; packed if their file
+        holds them so. Frames from inside of an event may share their memory with it.
     indices
         ``(n,)``, number of each frame within its stream, counted from 0:
         ``(seq_num - 1) * frames_per_event + k``. A run that was rewound repeats some: the last
@@ -48,12 +49,24 @@ class FrameBatch:
         The uid of the event descriptor, and which of its data keys.
     """
 
-    frames: NDArray[Any]
+    frames: NDArray[Any] | PackedFrames
     indices: NDArray[np.int64]
     seq_nums: NDArray[np.int64]
     timestamps: NDArray[np.float64]
     descriptor: str
     data_key: str
+
+    def each(self) -> Iterator[FrameBatch]:
+        """The frames one by one."""
+        for number in range(len(self.frames)):
+            one = slice(number, number + 1)
+            yield replace(
+                self,
+                frames=self.frames[one],
+                indices=self.indices[one],
+                seq_nums=self.seq_nums[one],
+                timestamps=self.timestamps[one],
+            )
 
 
 class FrameSource:
@@ -81,7 +94,7 @@ class FrameSource:
         *,
         root_map: Mapping[str, str] = MappingProxyType({}),
         timeout: float = 10.0,
-        max_bytes: int = 64 * 2**20,
+        max_bytes: int = 160 * 2**20,
         data_keys: Collection[str] | None = None,
     ) -> None:
         self.timeout = timeout
@@ -146,7 +159,9 @@ class FrameSource:
                 spans.append((start + len(frames), stop))
             yield _batch(found, start, frames)
 
-    def _frames(self, found: Announced, start: int, stop: int, deadline: float) -> NDArray[Any]:
+    def _frames(
+        self, found: Announced, start: int, stop: int, deadline: float
+    ) -> NDArray[Any] | PackedFrames:
         if found.problem:
             raise FrameError(found.problem)
         if found.asset is None:
@@ -156,7 +171,7 @@ class FrameSource:
         return self._reader.read(found.asset, before + start, before + stop, deadline=deadline)
 
 
-def _batch(found: Announced, start: int, frames: NDArray[Any]) -> FrameBatch:
+def _batch(found: Announced, start: int, frames: NDArray[Any] | PackedFrames) -> FrameBatch:
     """The batch whose first frame is the one of number `start` among those announced."""
     numbers = np.arange(start, start + len(frames), dtype=np.int64)
     events, places = np.divmod(numbers, found.frames_per_event)

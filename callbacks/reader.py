@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.assets import Asset
 from bluesky_azint.errors import FormatError, FrameError
+from bluesky_azint.io.chunks import packed_frames
 from bluesky_azint.io.images import open_frames
+from bluesky_azint.packed import PackedFrames
 
 POLL_SECONDS = 0.02
 
@@ -44,7 +46,9 @@ class FrameReader:
         self.max_bytes = max_bytes
         self._open: dict[str, tuple[h5py.File, h5py.Dataset]] = {}
 
-    def read(self, asset: Asset, start: int, stop: int, *, deadline: float = 0.0) -> NDArray[Any]:
+    def read(
+        self, asset: Asset, start: int, stop: int, *, deadline: float = 0.0
+    ) -> NDArray[Any] | PackedFrames:
         """Frames of an asset from `start` on, as many before `stop` as may be read at once.
 
         Parameters
@@ -58,7 +62,8 @@ class FrameReader:
 
         Returns
         -------
-        Array (n, rows, columns), n >= 1, of the type that the file has.
+        Array (n, rows, columns), n >= 1, of the type that the file has; or the same as it is packed
+        there. Each begins as it should then; whether it is damaged, who unpacks it sees.
 
         Raises
         ------
@@ -110,7 +115,7 @@ class FrameReader:
             fitting = max(1, self.max_bytes // (math.prod(frames.shape) * frames.dtype.itemsize))
             return frames.stack(start - before, min(stop, start + fitting) - before)
 
-    def _from_dataset(self, asset: Asset, start: int, stop: int) -> NDArray[Any]:
+    def _from_dataset(self, asset: Asset, start: int, stop: int) -> NDArray[Any] | PackedFrames:
         with self._dataset(asset) as dataset:
             if dataset.ndim < 2 or dataset.dtype.kind not in "biuf":
                 raise FormatError(f"It is no stack of images, but {dataset.shape} {dataset.dtype}.")
@@ -124,6 +129,11 @@ class FrameReader:
             inner = math.prod(outer[1:])
             low, high = start // inner, -(-stop // inner)
             _check_written(dataset, low, high)
+            packed = packed_frames(dataset, start, stop)
+            if packed is not None:
+                for frame in range(len(packed)):
+                    packed.block_size(frame)
+                return packed
             frames = np.asarray(dataset[low:high]).reshape(-1, rows, columns)
             return frames[start - low * inner : stop - low * inner]
 

@@ -18,7 +18,7 @@ from bluesky_azint.callbacks.frames import FrameBatch
 from bluesky_azint.callbacks.outputs import Output, empty_result
 from bluesky_azint.callbacks.resolve import ResolvedCalibration
 from bluesky_azint.callbacks.troubles import Troubles
-from bluesky_azint.errors import GeometryError
+from bluesky_azint.errors import ChunkError, GeometryError
 from bluesky_azint.reduction.integrator import Integrator
 from bluesky_azint.reduction.result import IntegrationResult
 
@@ -103,7 +103,15 @@ class ReducedStream:
             return
         result = None
         with self._troubles.noted():
-            result = segment.reduction.integrator.integrate(batch.frames)
+            try:
+                result = segment.reduction.integrator.integrate(batch.frames)
+            except ChunkError:
+                if len(batch.frames) == 1:
+                    raise
+                # One is damaged, and the others are not.
+                for one in batch.each():
+                    self.reduce(one)
+                return
         done = result is not None
         if result is not None:
             self._tell_of_empty(result, batch)

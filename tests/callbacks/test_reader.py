@@ -21,6 +21,7 @@ from bluesky_azint.callbacks import reader as module
 from bluesky_azint.callbacks.assets import Asset
 from bluesky_azint.callbacks.reader import FrameReader
 from bluesky_azint.errors import FrameError
+from bluesky_azint.packed import PackedFrames
 
 DATASET = "/entry/data/data"
 WRITER = """
@@ -255,6 +256,20 @@ def test_a_damaged_frame(tmp_path: Path, reader: FrameReader) -> None:
     with pytest.raises(FrameError, match=r"does not give frame 1: .*else it is damaged"):
         reader.read(asset(path), 1, 2)
     np.testing.assert_array_equal(reader.read(asset(path), 2, 3), frames[2:])
+
+
+def test_packed_frames_stay_packed(tmp_path: Path, reader: FrameReader) -> None:
+    path = tmp_path / "f.h5"
+    frames = random_frames(5, "u4")
+    write(path, frames, chunks=(1, 6, 8), **hdf5plugin.Bitshuffle(cname="lz4"))
+    packed = reader.read(asset(path), 1, 4)
+    assert isinstance(packed, PackedFrames)
+    np.testing.assert_array_equal(packed, frames[1:4], strict=True)
+    reader.close()
+    with h5py.File(path, "r+") as file:
+        file[DATASET].id.write_direct_chunk((2, 0, 0), bytes(60))
+    with pytest.raises(FrameError, match=r"does not give frame 1: .*Frame 2 of .* is damaged"):
+        reader.read(asset(path), 1, 4)
 
 
 def test_the_file_is_opened_once(

@@ -13,6 +13,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from bluesky import RunEngine
@@ -523,6 +524,45 @@ def test_every_event_has_its_row_even_if_its_frame_was_never_there(
     assert emitted.column("raw_seq_num").tolist() == [1, 2, 3, 0, 0]
     assert "2 of 5 (4-5)" in emitted.one("stop")["reason"]
     assert "raw.h5" in emitted.one("stop")["reason"]
+
+
+@pytest.mark.parametrize("engine", ["scipy", "opencl"])
+def test_of_packed_frames_only_the_damaged_one_is_missing(
+    make_reducer: Callable[..., Reducer], emitted: Emitted, tmp_path: Path, engine: str
+) -> None:
+    path = tmp_path / "raw.h5"
+    with h5py.File(path, "w") as file:
+        options = hdf5plugin.Bitshuffle(cname="lz4")
+        chunks = (1, ROWS, COLUMNS)
+        frames = file.create_dataset("frames", data=FRAMES, chunks=chunks, **options)
+        chunk = frames.id.read_direct_chunk((2, 0, 0))[1]
+        frames.id.write_direct_chunk((2, 0, 0), chunk[:-30])
+    run = compose_run()
+    image: Any = {
+        "source": "test", "dtype": "array", "shape": [1, ROWS, COLUMNS], "external": "STREAM:",
+    }  # fmt: skip
+    descriptor = run.compose_descriptor("primary", {"image": image}).descriptor_doc
+    make_resource: Any = run.compose_stream_resource
+    resource = make_resource(
+        mimetype="application/x-hdf5",
+        uri=path.as_uri(),
+        data_key="image",
+        parameters={"dataset": "/frames"},
+    )
+    reducer = make_reducer(engine=engine)
+    reducer("start", run.start_doc)
+    reducer("descriptor", descriptor)
+    reducer("stream_resource", resource.stream_resource_doc)
+    datum = resource.compose_stream_datum(
+        {"start": 0, "stop": 6}, {"start": 1, "stop": 7}, descriptor
+    )
+    reducer("stream_datum", datum)
+    reducer("stop", run.compose_stop() | {"num_events": {"primary": 6}})
+    intensity = emitted.column("intensity")
+    good = [0, 1, 3, 4, 5]
+    np.testing.assert_allclose(intensity[good], integrate(FRAMES[good]), rtol=1e-6)
+    assert np.isnan(intensity[2]).all()
+    assert f"Frame 2 of {path}::/frames is damaged" in emitted.one("stop")["reason"]
 
 
 def test_without_a_calibration_the_run_fails_and_says_why(
