@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -93,7 +95,10 @@ def c_type(dtype: np.dtype[Any]) -> str:
 
 
 def bad_test(bad: BadValues | None, dtype: np.dtype[Any]) -> str:
-    """The definition of ``BAD(v)``, whether a value is bad; without `bad` none ever is."""
+    """The definition of ``BAD(v)``, whether a value, or each of a vector, is bad.
+
+    Without `bad` none ever is.
+    """
     return f"#define BAD(v) ({_condition(bad, dtype)})"
 
 
@@ -101,7 +106,7 @@ def _condition(bad: BadValues | None, dtype: np.dtype[Any]) -> str:
     if bad is None:
         return "0"
     if dtype.kind == "f":
-        tests = ["!isfinite(v)"]
+        tests = ["(v) - (v) != 0"]  # of NaN and infinity; isfinite() is slow in PoCL
     else:
         tests = [f"(v) == {_literal(np.iinfo(dtype).max, dtype)}"]
     interval = bad.interval(dtype)
@@ -113,7 +118,7 @@ def _condition(bad: BadValues | None, dtype: np.dtype[Any]) -> str:
 
 def _literal(value: float, dtype: np.dtype[Any]) -> str:
     if dtype.kind == "f":
-        return float(value).hex()
+        return f"{float(dtype.type(value)).hex()}{'f' if dtype.itemsize == 4 else ''}"
     if value == np.iinfo(np.int64).min:
         return "LONG_MIN"
     if dtype.itemsize < 4 or dtype.str[1:] == "i4":
@@ -130,6 +135,30 @@ def read_only(queue: cl.CommandQueue, array: np.ndarray[Any, Any]) -> cl.Buffer:
     array = np.ascontiguousarray(array) if array.size else np.zeros(1, array.dtype)
     place = flags.USE_HOST_PTR if is_cpu(queue.device) else flags.COPY_HOST_PTR
     return cl.Buffer(queue.context, flags.READ_ONLY | place, hostbuf=array)
+
+
+@contextmanager
+def filled(
+    queue: cl.CommandQueue, arrays: Sequence[np.ndarray[Any, Any] | None]
+) -> Iterator[list[cl.Buffer]]:
+    """Buffers for kernels to fill; in the end the arrays hold what these wrote.
+
+    Where there is None in place of an array, a buffer that nothing is written to.
+    """
+    flags = cl.mem_flags
+    cpu = is_cpu(queue.device)
+    place = flags.USE_HOST_PTR if cpu else flags.COPY_HOST_PTR
+    present = [np.empty(1, np.float64) if array is None else array for array in arrays]
+    buffers = [
+        cl.Buffer(queue.context, flags.READ_WRITE | place, hostbuf=array) for array in present
+    ]
+    yield buffers
+    for buffer, array in zip(buffers, present, strict=True):
+        if cpu:
+            show(queue, buffer, array)
+        else:
+            cl.enqueue_copy(queue, array, buffer, is_blocking=True)
+        buffer.release()
 
 
 def show(queue: cl.CommandQueue, buffer: cl.Buffer, array: np.ndarray[Any, Any]) -> None:

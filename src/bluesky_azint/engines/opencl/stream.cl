@@ -10,6 +10,7 @@
  * WANT     0 the signal; 1 squares, too; 2 the spread, too
  * DARK     whether a dark is subtracted for the spread, 0 or 1
  * FRAMES   frames side by side, 1 or 4   SUBS     histograms per work-item, 1, 2 or 4
+ * TRUTH    the signed integer type of the size of a pixel
  * LOCAL    whether keys are numbered within each work-item, 0 or 1
  * BAD(v)   whether a value is bad
  *
@@ -40,26 +41,49 @@
 /* Vectors of four, which need not be aligned: arrays of the host are not. */
 #define VECTOR(type, n, size) type __attribute__((ext_vector_type(n), aligned(size)))
 typedef VECTOR(PIXEL, 4, sizeof(PIXEL)) PIXEL4;
+typedef VECTOR(PIXEL, 8, sizeof(PIXEL)) PIXEL8;
+typedef VECTOR(TRUTH, 8, sizeof(PIXEL)) TRUTH8;
+typedef VECTOR(TRUTH, 4, sizeof(PIXEL)) TRUTH4;
 typedef VECTOR(float, 4, 4) FLOAT4;
+typedef VECTOR(ushort, 4, 2) SHORT4;
 typedef VECTOR(SUM, 4, 8) V;
 typedef VECTOR(SUM, 2, 8) PAIR;
 #define LOAD(type, array, i) __builtin_convertvector(*(global const type *)((array) + (i)), V)
 #define SHUFFLE __builtin_shufflevector
 
-/* A step is one pixel in four frames, or four pixels of one frame: V then holds one lane of all. */
+/* A step is one pixel in four frames, or four pixels of one frame: V then holds one lane of all,
+ * and U what is the same in all frames. */
 #if FRAMES == 1
 #define STEP 4
-typedef V U;  /* what a pixel has in all frames */
-#define OF_PIXEL(array, n, k, i) \
-    ((n) == 1 ? LOAD(FLOAT4, array, i) : EACH(array, n, k, i))
-#define EACH(array, n, k, i) ((V){(array)[(i) * (n) + (k)], (array)[((i) + 1) * (n) + (k)], \
-                                  (array)[((i) + 2) * (n) + (k)], (array)[((i) + 3) * (n) + (k)]})
+typedef V U;
+#define OF_PIXELS(type, array, i) LOAD(type, array, i)
 #else
 #define STEP 1
 typedef SUM U;
-#define OF_PIXEL(array, n, k, i) ((SUM)(array)[(i) * (n) + (k)])
-#define EACH OF_PIXEL
+#define OF_PIXELS(type, array, i) ((SUM)(array)[i])
 #endif
+
+/* The shares of a step of pixels, one kind after another. */
+static inline void load_shares(U *share, global const float *restrict shares, const size_t i)
+{
+#if N_SHARES == 1
+    share[0] = OF_PIXELS(FLOAT4, shares, i);
+#elif N_SHARES == 2 && FRAMES == 1
+    const V a = LOAD(FLOAT4, shares, 2 * i), b = LOAD(FLOAT4, shares, 2 * i + 4);
+    share[0] = SHUFFLE(a, b, 0, 2, 4, 6);
+    share[1] = SHUFFLE(a, b, 1, 3, 5, 7);
+#else
+    #pragma unroll
+    for (int k = 0; k < N_SHARES; k++) {
+        global const float *at = shares + i * N_SHARES + k;
+#if FRAMES == 1
+        share[k] = (V){at[0], at[N_SHARES], at[2 * N_SHARES], at[3 * N_SHARES]};
+#else
+        share[k] = at[0];
+#endif
+    }
+#endif
+}
 
 /* What pixels add at their keys. v: values; s, w: for the spread; i: the first of them. */
 static inline void lanes(V *lane, const V v, const V s, const U w, const size_t i,
@@ -72,7 +96,8 @@ static inline void lanes(V *lane, const V v, const V s, const U w, const size_t 
     lane[2] = s * w;
 #endif
 #elif COLUMNS == 2
-    const U u = OF_PIXEL(shares, 1, 0, i);
+    U u;
+    load_shares(&u, shares, i);
     lane[0] = v;
     lane[1] = v * u;
 #if WANT == 1
@@ -87,12 +112,11 @@ static inline void lanes(V *lane, const V v, const V s, const U w, const size_t 
 #endif
 #else
     U c[COLUMNS];
+    load_shares(c + 1, shares, i);
     c[0] = 1;
     #pragma unroll
-    for (int k = 1; k < COLUMNS; k++) {
-        c[k] = EACH(shares, N_SHARES, k - 1, i);
+    for (int k = 1; k < COLUMNS; k++)
         c[0] -= c[k];
-    }
     #pragma unroll
     for (int k = 0; k < COLUMNS; k++) {
         lane[k] = v * c[k];
@@ -110,9 +134,11 @@ static inline void lanes(V *lane, const V v, const V s, const U w, const size_t 
 static inline void box_lanes(V *begin, V *end, const V v, const V s, const U w, const size_t i,
                              global const float *restrict shares, const U span)
 {
-    const U b = EACH(shares, 2, 1, i);
-    const U m = span > 1 ? (1 - EACH(shares, 2, 0, i) - b) / (span - 1) : (U)0;
-    const U a = span > 1 ? EACH(shares, 2, 0, i) : 1 - b;
+    U share[2];
+    load_shares(share, shares, i);
+    const U b = share[1];
+    const U m = span > 1 ? (1 - share[0] - b) / (span - 1) : (U)0;
+    const U a = span > 1 ? share[0] : 1 - b;
     begin[0] = v * (a - m);
     begin[1] = v * m;
     end[0] = v * b;
@@ -176,7 +202,7 @@ static inline void add(global SUM *restrict own, const size_t all, const size_t 
 }
 
 #if WANT == 2
-#define WEIGHT(i) OF_PIXEL(weights, 1, 0, i)
+#define WEIGHT(i) OF_PIXELS(FLOAT4, weights, i)
 #else
 #define WEIGHT(i) ((U)0)
 #endif
@@ -198,11 +224,7 @@ static inline void add(global SUM *restrict own, const size_t all, const size_t 
         keys[j] += spans[(i) + j] * (size_t)STRIDE; \
     add(own + (sub) * all, all, keys, end); \
 } while (0)
-#if FRAMES == 1
-#define SPANS(i) ((V){spans[i], spans[(i) + 1], spans[(i) + 2], spans[(i) + 3]})
-#else
-#define SPANS(i) ((U)spans[i])
-#endif
+#define SPANS(i) OF_PIXELS(SHORT4, spans, i)
 #else
 #define ADD(sub, i, v, s) do { \
     V lane[LANES]; \
@@ -210,6 +232,21 @@ static inline void add(global SUM *restrict own, const size_t all, const size_t 
     add(own + (sub) * all, all, keys, lane); \
 } while (0)
 #endif
+
+/* Whether none of a block of pixels is bad in any frame. */
+static inline int all_good(global const PIXEL *restrict frames, const size_t n_pixels)
+{
+    TRUTH8 bad = 0;
+    #pragma unroll
+    for (int f = 0; f < FRAMES; f++)
+        #pragma unroll
+        for (int j = 0; j < BLOCK; j += 8) {
+            const PIXEL8 v = *(global const PIXEL8 *)(frames + f * n_pixels + j);
+            bad |= BAD(v);
+        }
+    const TRUTH4 four = bad.lo | bad.hi;
+    return !(four.x | four.y | four.z | four.w);
+}
 
 kernel void stream(global const PIXEL *restrict frames,
                    global const KEY *restrict first,
@@ -240,14 +277,7 @@ kernel void stream(global const PIXEL *restrict frames,
     for (int r = items[item]; r < items[item + 1]; r++) {
         const int end = runs[r].y;
         for (int i = runs[r].x; i < end; i += BLOCK) {
-            int careful = i + BLOCK > end;
-            for (int f = 0; f < FRAMES && !careful; f++) {
-                global const PIXEL *values = frames + (size_t)f * n_pixels + i;
-                #pragma unroll
-                for (int j = 0; j < BLOCK; j++)
-                    careful |= BAD(values[j]);
-            }
-            if (!careful) {
+            if (i + BLOCK <= end && all_good(frames + i, n_pixels)) {
 #if LANES == 1 && FRAMES == 1
                 #pragma unroll
                 for (int j = 0; j < BLOCK; j++)

@@ -110,6 +110,7 @@ class Program:
             source,
             device.bad_test(bad, dtype),
             PIXEL=device.c_type(dtype),
+            TRUTH=device.c_type(np.dtype(f"i{dtype.itemsize}")),
             SUM=device.c_type(self._dtype),
             KEY=device.c_type(keys.first.dtype),
             COLUMNS=columns,
