@@ -1,4 +1,4 @@
-/* Gather: one work-group per bin sums the pixels of that bin.
+/* Gather: some work-items per bin sum the pixels of that bin.
  *
  * For pixels that touch bins in ways of their own, and where no other way fits. The order of
  * summation is fixed, so that a frame always gives the same sums.
@@ -7,8 +7,9 @@
  * WHOLE   all shares are one, 0 or 1
  * WANT    0 the signal; 1 squares, too; 2 the spread, too
  * DARK    whether a dark is subtracted for the spread, 0 or 1
- * SIZE    work-items in a group, a power of two
  * BAD(v)  whether a value is bad
+ *
+ * Groups are (work-items per bin, a power of two; bins); partial has WANT + 1 numbers for each item.
  */
 kernel void gather(global const PIXEL *frame,
                    global const int *pointer,
@@ -18,14 +19,17 @@ kernel void gather(global const PIXEL *frame,
                    global const double *dark,
                    global SUM *sums,
                    global int *bad,
-                   global int *n_bad)
+                   volatile global int *n_bad,
+                   const int n_bins,
+                   local SUM *partial)
 {
-    const int bin = get_group_id(0);
-    const int item = get_local_id(0);
-    local SUM partial[WANT + 1][SIZE];
+    const int bin = get_global_id(1), item = get_local_id(0), size = get_local_size(0);
+    const int begin = pointer[min(bin, n_bins)], end = pointer[min(bin + 1, n_bins)];
+    const int stride = size * get_local_size(1);
+    local SUM *own = partial + get_local_id(1) * size;
     SUM total[WANT + 1] = {0};
 
-    for (int i = pointer[bin] + item; i < pointer[bin + 1]; i += SIZE) {
+    for (int i = begin + item; i < end; i += size) {
         const int pixel = pixels[i];
         const PIXEL value = frame[pixel];
         if (BAD(value)) {
@@ -43,14 +47,14 @@ kernel void gather(global const PIXEL *frame,
 #endif
     }
     for (int kind = 0; kind <= WANT; kind++)
-        partial[kind][item] = total[kind];
-    for (int half_size = SIZE / 2; half_size > 0; half_size /= 2) {
+        own[kind * stride + item] = total[kind];
+    for (int half_size = size / 2; half_size > 0; half_size /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
         if (item < half_size)
             for (int kind = 0; kind <= WANT; kind++)
-                partial[kind][item] += partial[kind][item + half_size];
+                own[kind * stride + item] += own[kind * stride + item + half_size];
     }
-    if (item == 0)
+    if (item == 0 && bin < n_bins)
         for (int kind = 0; kind <= WANT; kind++)
-            sums[kind * get_num_groups(0) + bin] = partial[kind][0];
+            sums[(size_t)kind * n_bins + bin] = own[kind * stride];
 }

@@ -14,7 +14,11 @@ from bluesky_azint.engines.opencl import device
 from bluesky_azint.engines.opencl.overlap import Answer
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 
+# Work-items of a group, how many of them sum a bin at least (PoCL 3.0 crashes with one), and how
+# many pixels are worth one more.
 GROUP_SIZE = 128
+FEWEST_ITEMS = 4
+PIXELS_PER_ITEM = 4
 
 
 class Gather:
@@ -54,6 +58,8 @@ class Gather:
         )
         self._table = [device.read_only(queue, array) for array in arrays]
         self._nnz = rows.nnz
+        self._partial: Any = cl.LocalMemory(3 * GROUP_SIZE * 8)
+        self._items = _items(rows.nnz / max(self._n_bins, 1))
         self._kernels: dict[tuple[str, bool], cl.Kernel] = {}
 
     @cached_property
@@ -97,10 +103,13 @@ class Gather:
         want = 2 if wanted.spread else int(wanted.square)
         exact = self._whole and want < 2 and dtype.kind in "iu"
         total = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
+        bins = GROUP_SIZE // self._items
+        n_groups = -(-self._n_bins // bins)
         answer.clear()
         self._kernel(dtype, total, bad, wanted)(
-            self._queue, (self._n_bins * GROUP_SIZE,), (GROUP_SIZE,), values, *self._table,
-            answer.sums, answer.bad, answer.n_bad, wait_for=after,
+            self._queue, (self._items, n_groups * bins), (self._items, bins), values, *self._table,
+            answer.sums, answer.bad, answer.n_bad, np.int32(self._n_bins), self._partial,
+            wait_for=after,
         )  # fmt: skip
         answer.fetch()
 
@@ -127,6 +136,13 @@ class Gather:
                 WHOLE=int(self._whole),
                 WANT=2 if wanted.spread else int(wanted.square),
                 DARK=int(wanted.spread is not None and wanted.spread.dark is not None),
-                SIZE=GROUP_SIZE,
             )["gather"]
         return self._kernels[key]
+
+
+def _items(pixels: float) -> int:
+    """How many work-items sum the pixels of a bin, a power of two."""
+    items = FEWEST_ITEMS
+    while items < GROUP_SIZE and items * PIXELS_PER_ITEM < pixels:
+        items *= 2
+    return items

@@ -23,6 +23,9 @@ TURNS = 2
 THREADS = 4
 PIECE = 2**21
 
+# Bad pixels that are fetched with the sums, as there may be some; a list of more is waited for.
+FEW_BAD = 2**12
+
 
 class Pinned:
     """Memory of the host that the device reads and writes at full speed: an ``array`` in it."""
@@ -68,7 +71,10 @@ class Answer:
         self.sums, self.n_bad, self.bad = (
             cl.Buffer(queue.context, flags, size) for size in (n_bytes, 4, 4 * max(n_bad, 1))
         )
-        self._sums, self._n_bad = Pinned(queue, n_bytes), Pinned(queue, 4)
+        self._answers = [
+            (Pinned(queue, min(there.size, size)), there)
+            for size, there in ((n_bytes, self.sums), (4, self.n_bad), (4 * FEW_BAD, self.bad))
+        ]
 
     def clear(self) -> None:
         """Begin at zero."""
@@ -78,7 +84,7 @@ class Answer:
 
     def fetch(self) -> None:
         """Ask for what the kernels before will have written."""
-        for here, there in ((self._sums, self.sums), (self._n_bad, self.n_bad)):
+        for here, there in self._answers:
             self._came = cl.enqueue_copy(self._queue, here.array, there, is_blocking=False)
         self._queue.flush()
 
@@ -87,15 +93,18 @@ class Answer:
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Wait for it: the sums, as an array of that shape and type, and the bad pixels.
 
-        The array is valid until the next frame is summed.
+        The sums are there until the next frame is summed.
         """
         self._came.wait()
-        size = int(np.prod(shape)) * dtype.itemsize
-        found = np.empty(int(self._n_bad.array.view(np.int32)[0]), np.int32)
-        if found.size:
+        sums, n_bad, bad = (here.array for here, _ in self._answers)
+        found = bad.view(np.int32)
+        number = int(n_bad.view(np.int32)[0])
+        if number > found.size:
+            found = np.empty(number, np.int32)
             cl.enqueue_copy(self._queue, found, self.bad, is_blocking=True)
         # They are found in any order, and as often as the look-up has them.
-        return self._sums.array[:size].view(dtype).reshape(shape), np.unique(found).astype(np.int64)
+        pixels = np.unique(found[:number]).astype(np.int64)
+        return sums[: int(np.prod(shape)) * dtype.itemsize].view(dtype).reshape(shape), pixels
 
 
 class Part(Protocol):
