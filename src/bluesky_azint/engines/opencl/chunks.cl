@@ -47,13 +47,15 @@ typedef VECTOR(uchar, 16) bytes16;
 typedef VECTOR(uchar, 32) bytes32;
 typedef VECTOR(char, 16) chars16;
 typedef VECTOR(ushort, 16) shorts16;
-typedef VECTOR(uint, 4) ints4;
+typedef VECTOR(int, 4) ints4;
 typedef VECTOR(uint, 8) ints8;
 typedef VECTOR(ulong, 4) longs4;
+typedef VECTOR(float, 4) floats4;
+typedef SUM sums4 __attribute__((ext_vector_type(4), aligned(8)));
 #if FRAMES == 1
 typedef SUM V;
 #else
-typedef SUM V __attribute__((ext_vector_type(4), aligned(8)));
+typedef sums4 V;
 #endif
 #define AS(type, x) __builtin_astype(x, type)
 #define READ(type, from) (*(const type *)(from))
@@ -383,6 +385,9 @@ static inline void join(const uchar *planes, const int stride, const bytes32 use
     }
 }
 
+#define ZIP __builtin_shufflevector
+#define LANES_OF(bin) (*(global sums4 *)(table->histogram + (size_t)(bin) * STRIDE))
+
 /* Add what is put together again. */
 static void add_values(const struct block *blocks, const struct table *table)
 {
@@ -399,17 +404,31 @@ static void add_values(const struct block *blocks, const struct table *table)
         }
         const int pixel = blocks->start + 8 * j, n = stride - j < 32 ? 8 * (stride - j) : 256;
         for (int i = 0; i < n; i += 4) {
-#if FRAMES == 1
+#if FRAMES == 1 && STRIDE == 4
+            global const KEY *first = table->first + pixel + i;
+            const sums4 v = __builtin_convertvector(READ(ints4, values[0] + i), sums4);
+            const sums4 u = __builtin_convertvector(
+                *(global const floats4 *)(table->shares + pixel + i), sums4);
+            const sums4 p = v * u, q = p * u;
+            const sums4 even = ZIP(v, p, 0, 4, 2, 6), odd = ZIP(v, p, 1, 5, 3, 7);
+            LANES_OF(first[0]) += ZIP(even, q, 0, 1, 4, 4);
+            LANES_OF(first[1]) += ZIP(odd, q, 0, 1, 5, 5);
+            LANES_OF(first[2]) += ZIP(even, q, 2, 3, 6, 6);
+            LANES_OF(first[3]) += ZIP(odd, q, 2, 3, 7, 7);
+#elif FRAMES == 1
+            /* Neighbours are often in one bin, and an addition waits for the one before it. */
             #pragma unroll
-            for (int k = 0; k < 4; k++)
-                add(table, pixel + i + k, (int)values[0][i + k]);
+            for (int k = 0; k < 4; k++) {
+                const int far = i / 4 + k * (n / 4);
+                add(table, pixel + far, (int)values[0][far]);
+            }
 #else
             const ints4 a = READ(ints4, values[0] + i), b = READ(ints4, values[1] + i),
                         c = READ(ints4, values[2] + i), d = READ(ints4, values[3] + i);
             #pragma unroll
             for (int k = 0; k < 4; k++)
                 add(table, pixel + i + k,
-                        __builtin_convertvector(((int4){a[k], b[k], c[k], d[k]}), V));
+                        __builtin_convertvector(((ints4){a[k], b[k], c[k], d[k]}), V));
 #endif
         }
     }
