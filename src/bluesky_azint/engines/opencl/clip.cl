@@ -4,7 +4,8 @@
  * the cache. What is kept of a row lies in an interval of intensities, so that nothing need be
  * written down.
  *
- * PIXEL    type of a pixel             FLOATING whether that is one of real numbers
+ * PIXEL    type of a pixel             PIXELS   of four
+ * FLOATING whether that is one of real numbers
  * SHARES   columns of shares           WHOLE    whether all shares are one
  * DARK     whether there is a dark     SIGNED   whether some weight is negative
  * SPREAD   whether the spread of the pixels around the mean of their bin is wanted
@@ -12,24 +13,28 @@
  * GIVEN    given; to which is
  * ADDED    added the variance of the dark
  * BAD(v)   whether a value is bad
+ * CPU      whether arrays are those of the host, which need not be aligned
  */
 #define PARTS (SHARES + 1 + !WHOLE)
 #define ROUNDING 1e-12
 #define DIGITS_LOST 1e3
 #define SAMPLE 256
 #define SAMPLE_ERROR 0.08
+#define CENTRAL 0.8
+#define CALM 0.9
 
 typedef double4 Real;
 typedef long4 Mask;
 
-/* Functions of the library are calls where PoCL is old, and hosts do not align arrays. */
-#ifdef __clang__
+/* Functions of the library, such as vload4, are calls in PoCL; compilers for CPUs are Clang. */
+#if CPU
 typedef PIXEL Pixels __attribute__((ext_vector_type(4), aligned(sizeof(PIXEL))));
 typedef float Floats __attribute__((ext_vector_type(4), aligned(4)));
 typedef double Doubles __attribute__((ext_vector_type(4), aligned(8)));
 typedef int Ints __attribute__((ext_vector_type(4), aligned(4)));
 #define READ(Type, array, i) (*(global const Type *)((array) + (i)))
 #else
+typedef PIXELS Pixels;
 #define READ(Type, array, i) vload4(0, (array) + (i))
 #endif
 #undef isfinite
@@ -67,7 +72,14 @@ typedef struct {
 typedef struct {
     double signal, weight, weight2, share, share2, counts, spread;
     long number;
+    long central, calm;                /* of them, in the intervals of the guess */
 } Sums;
+
+/* What is expected of a row: its mean, an interval around it in which more than half of it should
+ * lie, and one that all should lie in. */
+typedef struct {
+    double mean, central, calm;
+} Guess;
 
 /* Place for the entries of a row among which some are sought. */
 typedef struct {
@@ -99,6 +111,14 @@ static Row row_of(const Slots *slots, int bin)
     row.end[PARTS - 1] = slots->entries[bin + 1];
 #endif
     return row;
+}
+
+static int length_of(const Row *row)
+{
+    int length = 0;
+    for (int part = 0; part < PARTS; part++)
+        length += row->end[part] - row->begin[part];
+    return length;
 }
 
 static Entries read(const Slots *slots, int part, int i)
@@ -179,12 +199,12 @@ static Mask inside(const Slots *slots, const Entries *entries, int i, Interval k
                 & ((intensity < kept.high) | ((intensity == kept.high) & (number <= kept.last)));
 }
 
-/* Sums over the entries in an interval; the spread about a guess of their mean. */
-static Sums sums_about(const Slots *slots, const Row *row, Interval kept, int exact, double guess)
+/* Sums over the entries in an interval; the spread about a guess. */
+static Sums sums_about(const Slots *slots, const Row *row, Interval kept, int exact, Guess guess)
 {
     Real signal = 0, weight = 0, weight2 = 0, share = 0, share2 = 0;
     Real counts = 0, spread = 0, mixed = 0;
-    Mask number = 0;
+    Mask number = 0, central = 0, calm = 0;
     #pragma unroll
     for (int part = 0; part < PARTS; part++)
         for (int i = row->begin[part]; i < row->end[part]; i += 4) {
@@ -192,6 +212,10 @@ static Sums sums_about(const Slots *slots, const Row *row, Interval kept, int ex
             const Mask in = inside(slots, &entries, i, kept, exact);
             Real s = ONLY(in, entries.signal), w = ONLY(in, entries.weight);
             number -= in;
+            calm -= in & between(&entries, guess.mean - guess.calm, guess.mean + guess.calm);
+#if !SPREAD
+            central -= in & between(&entries, guess.mean - guess.central, guess.mean + guess.central);
+#endif
 #if !WHOLE
             const Real c = ONLY(in, entries.share);
             s *= c;
@@ -210,7 +234,7 @@ static Sums sums_about(const Slots *slots, const Row *row, Interval kept, int ex
 #endif
 #endif
 #if SPREAD
-            const Real distance = s - guess * w;
+            const Real distance = s - guess.mean * w;
             spread += distance * distance;
             mixed += distance * w;
 #endif
@@ -223,19 +247,56 @@ static Sums sums_about(const Slots *slots, const Row *row, Interval kept, int ex
     sums.share = WHOLE ? sums.number : SUM(share);
     sums.share2 = WHOLE ? sums.number : SUM(share2);
     sums.counts = SUM(counts);
-    const double off = ratio(sums.signal, sums.weight) - guess;
+    sums.central = SUM(central);
+    sums.calm = SUM(calm);
+    const double off = ratio(sums.signal, sums.weight) - guess.mean;
     sums.spread = SUM(spread) - 2 * off * SUM(mixed) + off * off * sums.weight2;
     return sums;
 }
 
+static double spread_of(Sums sums)
+{
+    return sqrt(ratio(SPREAD ? sums.spread : sums.counts, sums.weight2));
+}
+
+static double chauvenet(double count)
+{
+    return sqrt(2 * log(fmax(count, 3.0) / sqrt(2 * M_PI)));
+}
+
+static Guess guess_from(Sums sums, double threshold)
+{
+    const double spread = spread_of(sums);
+    return (Guess){ratio(sums.signal, sums.weight), CENTRAL * spread, CALM * threshold * spread};
+}
+
+/* What the first entries of a row tell; nothing of a row so short that two looks cost little. */
+static Guess guess_of(const Slots *slots, const Row *row, double threshold)
+{
+    const Guess none = {0, INFINITY, INFINITY};
+    Row sample = *row;
+    if (length_of(row) < 4 * SAMPLE)
+        return none;
+    for (int part = 0; part < PARTS; part++)
+        if (sample.end[part] - sample.begin[part] > SAMPLE)
+            sample.end[part] = sample.begin[part] + SAMPLE;
+    return guess_from(sums_about(slots, &sample, EVERYTHING, 0, none), threshold);
+}
+
+/* Whether an interval around the guess lies in another around the mean. */
+static int within(Guess guess, double part, double mean, double limit)
+{
+    return mean - limit <= guess.mean - part && guess.mean + part <= mean + limit;
+}
+
 /* Sums, the spread about the mean: again, where the guess was so bad that digits are lost. */
-static Sums sums_in(const Slots *slots, const Row *row, Interval kept, int exact, double guess)
+static Sums sums_in(const Slots *slots, const Row *row, Interval kept, int exact, Guess guess)
 {
     Sums sums = sums_about(slots, row, kept, exact, guess);
 #if SPREAD
-    const double mean = ratio(sums.signal, sums.weight), off = mean - guess;
+    const double off = ratio(sums.signal, sums.weight) - guess.mean;
     if (off * off * sums.weight2 > DIGITS_LOST * sums.spread)
-        sums = sums_about(slots, row, kept, exact, mean);
+        sums = sums_about(slots, row, kept, exact, guess_from(sums, 0));
 #endif
     return sums;
 }
@@ -364,9 +425,7 @@ static void find_both(const Slots *slots, const Row *row, Interval kept, int uni
                       double target, double other, List *found, Entry *entry, Entry *second)
 {
     double low = -INFINITY, high = INFINITY, reached;
-    int length = 0;
-    for (int part = 0; part < PARTS; part++)
-        length += row->end[part] - row->begin[part];
+    const int length = length_of(row);
     if (length > 8 * SAMPLE) {
         list(slots, row, kept, low, high, length / (4 * SAMPLE) * 4, unit, found);
         const double sampled = found->total;
@@ -386,24 +445,26 @@ static void find_both(const Slots *slots, const Row *row, Interval kept, int uni
     *second = (Entry){found->intensity[i], found->number[i]};
 }
 
-/* Median in place of the mean where they are farther apart than no values can be. */
-static double centre_of(const Slots *slots, const Row *row, Interval kept, long number,
-                        double mean, double spread, List *found)
+/* Median in place of the mean where they are farther apart than no values can be: they are not
+ * where more than half of the values are less than the spread away from the mean. */
+static double centre_of(const Slots *slots, const Row *row, Interval kept, Guess guess, Sums sums,
+                        List *found)
 {
+    const double mean = ratio(sums.signal, sums.weight), spread = spread_of(sums);
+    const long number = sums.number;
+    const int told = within(guess, guess.central, mean, spread);
+    if (number == 0 || (told && 2 * sums.central > number))
+        return mean;
     Interval near = kept;
     near.low = fmax(kept.low, mean - spread);
     near.high = fmin(kept.high, mean + spread);
-    if (2 * count_in(slots, row, near) > number || number == 0)
+    if (2 * count_in(slots, row, near) > number)
         return mean;
     Entry low, high;
-    find_both(slots, row, kept, 1, number, 0.5 * number - 0.25, 0.5 * number + 0.25, found, &low, &high);
+    find_both(slots, row, kept, 1, number, 0.5 * number - 0.25, 0.5 * number + 0.25, found, &low,
+              &high);
     const double median = 0.5 * (low.intensity + high.intensity);
     return fabs(mean - median) > spread ? median : mean;
-}
-
-static double chauvenet(double count)
-{
-    return sqrt(2 * log(fmax(count, 3.0) / sqrt(2 * M_PI)));
 }
 
 static void report(global double *sums, int bin, int n_bins, Sums of)
@@ -445,18 +506,19 @@ kernel void sigma_clip(ROWS, const double threshold, const int max_iterations)
     for (int bin = stretches[item]; bin < stretches[item + 1]; bin++) {
         const Row row = row_of(&slots, bin);
         Interval kept = EVERYTHING;
-        Sums sums = sums_in(&slots, &row, kept, 0, 0);
+        Guess guess = guess_of(&slots, &row, threshold);
+        Sums sums = sums_in(&slots, &row, kept, 0, guess);
         for (int i = 0; i < max_iterations; i++) {
-            const double mean = ratio(sums.signal, sums.weight);
-            const double variance = SPREAD ? sums.spread : sums.counts;
-            const double spread = sqrt(ratio(variance, sums.weight2));
-            const double centre = SPREAD ? mean
-                : centre_of(&slots, &row, kept, sums.number, mean, spread, &found);
-            double limit = spread * fmax(threshold, chauvenet(sums.share));
-            limit += ROUNDING * (limit + fabs(centre));
-            kept.low = fmax(kept.low, centre - limit);
-            kept.high = fmin(kept.high, centre + limit);
-            const Sums left = sums_in(&slots, &row, kept, 0, mean);
+            const double centre = SPREAD ? ratio(sums.signal, sums.weight)
+                                         : centre_of(&slots, &row, kept, guess, sums, &found);
+            const double limit = spread_of(sums) * fmax(threshold, chauvenet(sums.share));
+            if (sums.calm == sums.number && within(guess, guess.calm, centre, limit))
+                break;
+            const double margin = ROUNDING * (limit + fabs(centre));
+            kept.low = fmax(kept.low, centre - limit - margin);
+            kept.high = fmin(kept.high, centre + limit + margin);
+            guess = guess_from(sums, threshold);
+            const Sums left = sums_in(&slots, &row, kept, 0, guess);
             if (left.number == sums.number)
                 break;
             sums = left;
@@ -474,7 +536,8 @@ kernel void quantile_mean(ROWS, const double low, const double high)
     for (int bin = stretches[item]; bin < stretches[item + 1]; bin++) {
         const Row row = row_of(&slots, bin);
         Interval kept = EVERYTHING;
-        Sums sums = sums_about(&slots, &row, kept, 0, 0);
+        const Guess none = {0, INFINITY, INFINITY};
+        Sums sums = sums_about(&slots, &row, kept, 0, none);
         if (sums.number) {
             const double from = (low - margin) * sums.weight, to = (high + margin) * sums.weight;
             Entry first, last;
@@ -483,7 +546,8 @@ kernel void quantile_mean(ROWS, const double low, const double high)
             if (low < high)
                 find_both(&slots, &row, kept, 0, sums.weight, to, to, &found, &last, &last);
             kept = (Interval){first.intensity, last.intensity, first.number, last.number};
-            sums = sums_in(&slots, &row, kept, 1, 0.5 * (kept.low + kept.high));
+            const Guess middle = {0.5 * (kept.low + kept.high), INFINITY, INFINITY};
+            sums = sums_in(&slots, &row, kept, 1, middle);
         }
         report(result, bin, n_bins, sums);
     }

@@ -22,6 +22,20 @@ ITEMS_PER_CORE = 16
 PLACES = 4
 
 
+def patient_device() -> cl.Device:
+    """A CPU, if OpenCL knows one: a work-item reads whole rows, one after the other.
+
+    Raises
+    ------
+    EngineError
+        If there is no OpenCL device that knows double precision.
+    """
+    default = device.default_device()
+    devices = [found for platform in cl.get_platforms() for found in platform.get_devices()]
+    cpus = [found for found in devices if device.is_cpu(found) and found.double_fp_config]
+    return cpus[0] if cpus else default
+
+
 class Clip:
     """Robust sums on an OpenCL device.
 
@@ -34,7 +48,7 @@ class Clip:
     values
         What is known of the pixels.
     target
-        The device; None takes `default_device`.
+        The device; None takes `patient_device`.
     """
 
     name = "opencl"
@@ -47,7 +61,7 @@ class Clip:
         *,
         target: cl.Device | None = None,
     ) -> None:
-        self._queue = device.queue_of(device.default_device() if target is None else target)
+        self._queue = device.queue_of(patient_device() if target is None else target)
         self._bad, self._values = bad, values
         self._signed = bool((values.weight < 0).any())
         self._rows = rows = sort_rows(lookup)
@@ -75,6 +89,7 @@ class Clip:
         self._place = self._space(8 * PLACES * int(places[-1]))
         self._result = self._space(8 * len(fields(RobustSums)) * rows.n_bins)
         self._slots: dict[str, cl.Buffer] = {}
+        self._compiled: dict[tuple[str, str | None, bool], dict[str, cl.Kernel]] = {}
         # The buffers belong to one frame at a time.
         self._lock = threading.Lock()
 
@@ -146,13 +161,17 @@ class Clip:
     def _kernels(
         self, dtype: np.dtype[Any], error_model: str | None, *, given: bool
     ) -> dict[str, cl.Kernel]:
+        key = dtype.str, error_model, given
+        if key in self._compiled:
+            return self._compiled[key]
         rows, values = self._rows, self._values
         counts = error_model not in (None, "azimuthal")
-        return device.kernels(
+        self._compiled[key] = device.kernels(
             self._queue.context,
             "clip.cl",
             device.bad_test(self._bad, dtype),
             PIXEL=device.c_type(dtype),
+            PIXELS=f"{device.c_type(dtype)}4",
             FLOATING=int(dtype.kind == "f"),
             SHARES=0 if rows.shares is None else len(rows.shares),
             WHOLE=int(rows.whole),
@@ -162,7 +181,9 @@ class Clip:
             COUNTS=int(counts),
             GIVEN=int(given),
             ADDED=int(values.dark_variance is not None),
+            CPU=int(device.is_cpu(self._queue.device)),
         )
+        return self._compiled[key]
 
     def _sorted(self, values: NDArray[Any] | None) -> cl.Buffer:
         """Values of the pixels in their slots; zero in those without a pixel."""
