@@ -13,6 +13,7 @@ from bluesky_azint.engines import BadValues, FrameSums, Spread, Wanted
 from bluesky_azint.engines.opencl import device
 from bluesky_azint.engines.opencl.chunks import Chunks
 from bluesky_azint.engines.opencl.stream import Stream
+from bluesky_azint.engines.rest import Rest
 from bluesky_azint.errors import ChunkError
 from bluesky_azint.io.chunks import unpack
 from bluesky_azint.lookup import Entries, Lookup
@@ -78,7 +79,8 @@ def chunks_of(
     wanted: Wanted = Wanted(square=True),  # noqa: B008
 ) -> Chunks:
     queue = device.queue_of(device.default_device())
-    return Chunks(Stream(queue, lookup, bad, wanted), bad, wanted)
+    rest = Rest(lookup.rest, N_BINS, bad, wanted) if lookup.rest is not None else None
+    return Chunks(Stream(queue, lookup, bad, wanted), rest, bad, wanted)
 
 
 def check(

@@ -37,9 +37,13 @@ class Rest:
 
     def sum_frames(self, frames: Frames) -> Sequence[FrameSums]:
         """Sum frames, ``(n, n_pixels)``."""
+        return self.sum_values(frames[:, self._pixels])
+
+    def sum_values(self, values: Frames) -> Sequence[FrameSums]:
+        """Sum frames of which there are these pixels alone."""
         return [
             sums._replace(bad=self._pixels[sums.bad].astype(np.int64))
-            for sums in self._engine.sum_frames(frames[:, self._pixels])
+            for sums in self._engine.sum_frames(values)
         ]
 
     def sum_map(self, values: Frames) -> FrameSums:

@@ -14,9 +14,9 @@ import numpy as np
 import pyopencl as cl
 
 from bluesky_azint.engines.opencl import device
-from bluesky_azint.engines.opencl.gather import Gather
 from bluesky_azint.engines.opencl.stream import BATCH, Program, Stream
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
+from bluesky_azint.engines.rest import Rest
 from bluesky_azint.packed import PackedFrames
 
 # A work-item keeps a block of each of its frames in its cache.
@@ -41,16 +41,16 @@ class Chunks:
 
     Parameters
     ----------
-    stream
-        For frames that are not packed.
+    stream, rest
+        For frames that are not packed; the latter for the rest of the look-up, if it has one.
     bad, wanted
         See `bluesky_azint.engines.create_engine`.
     """
 
-    def __init__(self, stream: Stream, bad: BadValues, wanted: Wanted) -> None:
-        self._stream, self.bad, self.wanted = stream, bad, wanted
-        rest = stream.lookup.rest
-        self.rest = np.empty(0, np.int32) if rest is None else rest.pixels
+    def __init__(self, stream: Stream, rest: Rest | None, bad: BadValues, wanted: Wanted) -> None:
+        self._stream, self._rest, self.bad, self.wanted = stream, rest, bad, wanted
+        lookup = stream.lookup
+        self.pixels = np.empty(0, np.int32) if lookup.rest is None else lookup.rest.pixels
         self._programs: dict[tuple[str, int], _Program] = {}
 
     @cached_property
@@ -59,13 +59,6 @@ class Chunks:
         lookup = self._stream.lookup
         used = np.packbits(lookup.first != lookup.n_bins, bitorder="little")
         return device.read_only(self._stream.queue, np.append(used, np.zeros(PADDING, np.uint8)))
-
-    @cached_property
-    def _gather(self) -> Gather:
-        """Sums the values of the pixels that the look-up tells entry by entry."""
-        table = self._stream.lookup.matrix_of(self.rest.astype(np.int64))
-        every = np.arange(self.rest.size)
-        return Gather(self._stream.queue, table, every, self.bad, self.wanted)
 
     def takes(self, packed: PackedFrames) -> bool:
         """Whether it can sum such frames.
@@ -115,13 +108,10 @@ class Chunks:
 
     def _with_rest(self, sums: list[FrameSums], values: Frames) -> list[FrameSums]:
         """The sums with those of the pixels that the look-up tells entry by entry."""
-        if self.rest.size == 0:
+        if self._rest is None:
             return sums
-        rest = self._gather.sum_frames(values)
-        return [
-            one.plus(other._replace(bad=self.rest[other.bad].astype(np.int64)))
-            for one, other in zip(sums, rest, strict=True)
-        ]
+        rest = self._rest.sum_values(values)
+        return [one.plus(other) for one, other in zip(sums, rest, strict=True)]
 
     def _program(self, dtype: np.dtype[Any], frames: int) -> _Program:
         key = (dtype.str, frames)
@@ -138,8 +128,8 @@ class _Program(Program):
             stream, dtype, frames, chunks.bad, chunks.wanted, subs=1, source="chunks.cl",
             BYTES=dtype.itemsize, SIZE=MOST_BYTES, FEW=FEW,
         )  # fmt: skip
-        self._used, self._item, self._n_rest = chunks.used, dtype.itemsize, chunks.rest.size
-        self._rest = device.read_only(stream.queue, chunks.rest)
+        self._used, self._item, self._n_rest = chunks.used, dtype.itemsize, chunks.pixels.size
+        self._rest = device.read_only(stream.queue, chunks.pixels)
         self.values = np.empty((frames, self._n_rest), dtype)
         self._broken = np.zeros((frames, 2), np.int32)
         self._wrong = np.zeros((stream.n_items, 4), np.int32)

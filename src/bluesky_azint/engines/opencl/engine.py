@@ -69,13 +69,15 @@ class OpenCLEngine:
         if way != "stream":
             self._ways.append(Gpu(queue, lookup, bad, wanted, local=way == "local"))
         else:
-            if lookup.rest is None or (lookup.first != lookup.n_bins).any():
+            rest = None
+            if lookup.rest is not None:
+                rest = Rest(lookup.rest, lookup.n_bins, bad, wanted)
+                self._ways.append(rest)
+            if rest is None or (lookup.first != lookup.n_bins).any():
                 streamed = Stream(queue, lookup, bad, wanted)
                 self._ways.append(streamed)
                 if is_cpu(queue.device):
-                    self._chunks = Chunks(streamed, bad, wanted)
-            if lookup.rest is not None:
-                self._ways.append(Rest(lookup.rest, lookup.n_bins, bad, wanted))
+                    self._chunks = Chunks(streamed, rest, bad, wanted)
         # The buffers of the results belong to one call at a time.
         self._lock = threading.Lock()
 
