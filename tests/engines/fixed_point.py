@@ -46,9 +46,9 @@ def _sum_by_key(lookup: Lookup, values: NDArray[Any], shares: NDArray[np.uint64]
 
 def words_of(sums: list[list[int]]) -> NDArray[np.uint32]:
     """Their two's complements: two words of the first, three of the others."""
-    rows = []
-    for lane, row in enumerate(sums):
-        n_words = 3 if lane else 2
-        for word in range(n_words):
-            rows.append([(number >> 32 * word) & 0xFFFFFFFF for number in row])
+    rows = [
+        [(number >> 32 * word) & 0xFFFFFFFF for number in row]
+        for lane, row in enumerate(sums)
+        for word in range(3 if lane else 2)
+    ]
     return np.array(rows, dtype=np.uint32)

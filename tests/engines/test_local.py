@@ -20,14 +20,16 @@ SHAPE = (120, 110)
 SIZE = SHAPE[0] * SHAPE[1]
 
 
-def lookup_of(splitting: str, **bins: int) -> Lookup:
+def lookup_of(splitting: str, npt: int, npt_azim: int = 1) -> Lookup:
     """Of a detector with a gap."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[50:57] = True
     geometry = ba.Geometry(
         detector=ba.Detector(1e-3, 1e-3, SHAPE), dist=0.3, poni1=0.05, poni2=0.06, rot1=0.2
     )
-    return build_lookup(geometry, make_grid(geometry, TTH_DEG, splitting, **bins), mask)
+    return build_lookup(
+        geometry, make_grid(geometry, TTH_DEG, splitting, npt, npt_azim=npt_azim), mask
+    )
 
 
 LOOKUPS = {

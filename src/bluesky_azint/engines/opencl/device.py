@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,15 +21,26 @@ C_TYPES = {
 }  # fmt: skip
 
 
-@cache
+# Names the device to compute on: "gpu", "cpu", or a part of its name or of its platform's.
+CHOICE = "AZINT_OPENCL_DEVICE"
+
+
 def default_device() -> cl.Device:
     """The device to compute on: the first GPU there is, else the first CPU.
+
+    The environment variable ``AZINT_OPENCL_DEVICE`` chooses among them: ``gpu``, ``cpu``, or a part
+    of the name of a device or of its platform, in upper or lower case.
 
     Raises
     ------
     EngineError
-        If there is no OpenCL device that knows double precision.
+        If there is no OpenCL device that knows double precision, or none that is named so.
     """
+    return _device(os.environ.get(CHOICE, ""))
+
+
+@cache
+def _device(choice: str) -> cl.Device:
     try:
         devices = [device for platform in cl.get_platforms() for device in platform.get_devices()]
     except cl.Error as error:
@@ -36,7 +48,23 @@ def default_device() -> cl.Device:
     able = [device for device in devices if device.double_fp_config]
     if not able:
         raise EngineError("OpenCL finds no device that computes in double precision.")
-    return max(able, key=lambda device: bool(device.type & cl.device_type.GPU))
+    chosen = [device for device in able if _is_meant(device, choice.strip().lower())]
+    if not chosen:
+        raise EngineError(
+            f"No OpenCL device is {choice!r}, as {CHOICE} has it; name a kind (cpu, gpu) or a part "
+            f"of one of these: {'; '.join(_full_name(device) for device in able)}."
+        )
+    return max(chosen, key=lambda device: bool(device.type & cl.device_type.GPU))
+
+
+def _is_meant(device: cl.Device, choice: str) -> bool:
+    if choice in ("cpu", "gpu"):
+        return bool(device.type & getattr(cl.device_type, choice.upper()))
+    return choice in _full_name(device).lower()
+
+
+def _full_name(device: cl.Device) -> str:
+    return f"{device.platform.name}: {device.name}"
 
 
 @cache
