@@ -1,17 +1,62 @@
 r"""Corrections: what the signal of a pixel is divided by.
 
 The weight of a pixel is the product of its flat field, its solid angle, the polarization of the
-beam, and the share of photons that its sensor absorbs. Each function takes arrays of one shape and returns an array of that shape.
+beam, and the share of photons that its sensor absorbs. Each function takes arrays of one shape and
+returns an array of that shape.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.errors import RecipeError
+from bluesky_azint.geometry import Geometry
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrections:
+    """What follows from the geometry alone.
+
+    Parameters
+    ----------
+    solid_angle, pixel_areas
+        Whether to divide by the solid angle, and whether the area of a pixel belongs to it.
+    polarization_factor, polarization_offset
+        See `polarization_from_position`; None does not correct.
+    sensor_transmission
+        See `absorption_from_incidence`; None does not correct.
+    """
+
+    solid_angle: bool = True
+    pixel_areas: bool = False
+    polarization_factor: float | None = None
+    polarization_offset: float = 0.0
+    sensor_transmission: float | None = None
+
+    def __call__(self, geometry: Geometry, rows: slice = slice(None)) -> FloatArray:
+        """Their product, of each pixel of a block of rows."""
+        factors = []
+        if self.solid_angle:
+            factors.append(geometry.solid_angle(rows, areas=self.pixel_areas))
+        if self.polarization_factor is not None:
+            factors.append(
+                polarization_from_position(
+                    *geometry.centres(rows), self.polarization_factor, self.polarization_offset
+                )
+            )
+        if self.sensor_transmission is not None:
+            cosine = geometry.cos_incidence(rows)
+            factors.append(absorption_from_incidence(cosine, self.sensor_transmission))
+        n1, n2 = geometry.shape
+        weights = factors[0] if factors else np.ones((len(range(n1)[rows]), n2))
+        for factor in factors[1:]:
+            weights *= factor
+        return weights
 
 
 def solid_angle_from_incidence(cos_incidence: FloatArray) -> FloatArray:

@@ -389,14 +389,18 @@ class Geometry:
         of a flat detector. Of another it is that to the normal of the pixel, which is
         perpendicular to the diagonals. Parallax plays no part in it.
         """
+        return self._cos_incidence(rows, None)
+
+    def _cos_incidence(self, rows: slice, distances: FloatArray | None) -> FloatArray:
+        """The same, where the distances may be known."""
         pixels = self.detector.pixels
         if pixels is None or pixels.flat:
-            return self.dist / self._distances(rows)
+            return self.dist / (self._distances(rows) if distances is None else distances)
         return self._of_corners(pixels, rows, self._cos_to_normal)
 
     def _distances(self, rows: slice) -> FloatArray:
         """From the sample to the centres of the pixels, parallax left aside."""
-        place = replace(self, parallax=False).centres(rows)
+        place = (replace(self, parallax=False) if self.parallax else self).centres(rows)
         distances: FloatArray = np.sqrt(place.x**2 + place.y**2 + place.z**2)
         return distances
 
@@ -426,7 +430,8 @@ class Geometry:
             Whether pixels of another area count more, in proportion. pyFAI does so for detectors
             with a spline, and for no others: as a rule, the flat field holds the areas already.
         """
-        relative = self.dist**2 / self._distances(rows) ** 2 * self.cos_incidence(rows)
+        distances = self._distances(rows)
+        relative = self.dist**2 / distances**2 * self._cos_incidence(rows, distances)
         pixels = self.detector.pixels
         if areas and pixels is not None:
             area = self._of_corners(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from bluesky_azint.engines.protocol import BadValues, Engine, FrameSums, Spread, Wanted
 from bluesky_azint.engines.robust import PixelValues, RobustEngine, RobustSums, SortedEngine
 from bluesky_azint.errors import EngineError
+from bluesky_azint.lookup.builder import Builder
 
 if TYPE_CHECKING:
     from bluesky_azint.lookup.table import Lookup
@@ -25,6 +27,7 @@ __all__ = [
     "Spread",
     "Wanted",
     "best_engine",
+    "create_builder",
     "create_engine",
     "create_robust_engine",
 ]
@@ -86,6 +89,23 @@ def create_robust_engine(
         from bluesky_azint.engines.opencl.clip import Clip
 
         return Clip(lookup, bad, values)
+
+
+@cache
+def create_builder(name: str) -> Builder:
+    """What computes look-ups and weights of pixels for the engine of that name.
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine, or not on this machine.
+    """
+    if _known(name) == "scipy":
+        return Builder()
+    with _opencl():
+        from bluesky_azint.engines.opencl.build import DeviceBuilder
+
+        return DeviceBuilder()
 
 
 def best_engine() -> str:

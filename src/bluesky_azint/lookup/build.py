@@ -6,13 +6,14 @@ Most pixels of a block are told at once (`plain`), the odd ones, and polygons, o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.geometry import Geometry
-from bluesky_azint.grid import Grid, along_axes, in_blocks, split_some
+from bluesky_azint.grid import Grid, along_axes, along_axes_of, in_blocks, split_some
 from bluesky_azint.lookup.layout import Layout, Rows, pack
 from bluesky_azint.lookup.plain import fill_plain
 from bluesky_azint.lookup.table import Lookup
@@ -20,8 +21,8 @@ from bluesky_azint.splitting import Shares
 
 Mask = NDArray[np.bool_]
 
-# To see how many bins pixels touch, so many rows are enough.
-SAMPLED_ROWS = 32
+# To see how many bins pixels touch, so many are enough.
+SAMPLED = 2**13
 
 PLAIN = ("no", "bbox")
 
@@ -48,14 +49,20 @@ def layout_for(geometry: Geometry, grid: Grid) -> Layout:
     """The layout that suits the pixels, masked or not."""
     if grid.splitting == "no" or grid.azimuthal.npt > 1:
         return Layout.for_grid(grid, np.empty(0, np.int64))
+    return Layout.for_grid(grid, np.concatenate([*_touched(geometry, grid)]))
+
+
+def _touched(geometry: Geometry, grid: Grid) -> Iterator[NDArray[np.int64]]:
+    """How many bins some pixels touch, from all over the detector."""
     n1, n2 = geometry.shape
-    rows = np.unique(np.linspace(0, n1 - 1, SAMPLED_ROWS).astype(np.int64))
-    every = np.arange(n2)
-    touched = [
-        np.bincount(split_some(grid, *along_axes(geometry, grid, slice(row, row + 1)), every).pixel)
-        for row in rows.tolist()
-    ]
-    return Layout.for_grid(grid, np.concatenate(touched))
+    if geometry.regular:
+        pixels = np.unique(np.linspace(0, n1 * n2 - 1, SAMPLED).astype(np.int64))
+        along = along_axes_of(geometry, grid, pixels)
+        yield np.bincount(split_some(grid, *along, np.arange(pixels.size)).pixel)
+        return
+    for row in np.unique(np.linspace(0, n1 - 1, max(SAMPLED // n2, 1)).astype(np.int64)):
+        along = along_axes(geometry, grid, slice(int(row), int(row) + 1))
+        yield np.bincount(split_some(grid, *along, np.arange(n2)).pixel)
 
 
 def _fill(

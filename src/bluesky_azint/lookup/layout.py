@@ -144,9 +144,9 @@ class Rows:
     def put(self, pixels: IntArray, packed: Packed) -> None:
         """Write what was packed of some pixels."""
         self.first[pixels] = packed.first
-        if self.shares is not None:
+        if self.shares is not None and packed.shares is not None:
             self.shares[pixels] = packed.shares
-        if self.spans is not None:
+        if self.spans is not None and packed.spans is not None:
             self.spans[pixels] = packed.spans
 
     def lookup(self, layout: Layout, rest: Iterable[Shares]) -> Lookup:

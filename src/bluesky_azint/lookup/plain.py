@@ -129,7 +129,8 @@ def _fill_columns(along: Interval, columns: int, rows: Rows) -> Mask:
         start = along.first + float(column)
         overlap = np.minimum(along.upper, start + 1.0) - start
         np.divide(np.maximum(overlap, 0.0), width, out=shares[:, column - 1], casting="same_kind")
-    return along.last - along.first < columns
+    fits: Mask = along.last - along.first < columns
+    return fits
 
 
 def _fill_cells(along: Interval, across: Interval, rows: Rows) -> Mask:
@@ -139,7 +140,8 @@ def _fill_cells(along: Interval, across: Interval, rows: Rows) -> Mask:
     (r0, r1), (a0, a1) = along.shares_of_two, across.shares_of_two
     for column, share in enumerate((r1 * a0, r0 * a1, r1 * a1)):
         rows.shares[:, column] = share
-    return (along.last - along.first < 2) & (across.last - across.first < 2)
+    fits: Mask = (along.last - along.first < 2) & (across.last - across.first < 2)
+    return fits
 
 
 def _fill_boxes(along: Interval, across: Interval | None, rows: Rows) -> Mask:

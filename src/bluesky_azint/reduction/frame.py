@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from bluesky_azint.engines import Engine, FrameSums, RobustSums, Spread, Wanted, create_engine
 from bluesky_azint.errors import FrameError
-from bluesky_azint.lookup import build_lookup
 from bluesky_azint.packed import PackedFrames
 from bluesky_azint.reduction.normalization import Normalization
 from bluesky_azint.reduction.plan import Plan
@@ -94,7 +93,7 @@ class TableReducer:
 
     def __init__(self, plan: Plan, engine: str, error_model: str | None) -> None:
         self.plan = plan
-        self.lookup = build_lookup(plan.geometry, plan.grid, plan.mask)
+        self.lookup = plan.lookup
         spread = None
         if error_model == "azimuthal":
             spread = Spread(plan.pixels.weight, plan.pixels.dark)

@@ -14,6 +14,7 @@ from bluesky_azint.engines import (
     PixelValues,
     RobustEngine,
     RobustSums,
+    create_builder,
     create_robust_engine,
 )
 from bluesky_azint.errors import EngineError, FrameError, GeometryError, RecipeError
@@ -438,7 +439,8 @@ class Integrator:
         """Compute all but the table, for a detector of that shape."""
         detector = replace(self.geometry.detector, shape=(shape[0], shape[1]))
         self.geometry = replace(self.geometry, detector=detector)
-        self._plan = make_plan(self.geometry, self.recipe, self._maps)
+        builder = create_builder(self._table_engine)
+        self._plan = make_plan(self.geometry, self.recipe, self._maps, builder)
         return self._plan
 
     def _frame_reducer(self, plan: Plan) -> FrameReducer:

@@ -105,7 +105,7 @@ class PixelWeights:
         """The sums over all pixels, by an engine of which they are the pixels."""
         one = engine.sum_map(np.ones(self.weight.size, dtype=np.uint8))
         weight = engine.sum_map(self.weight)
-        squared = engine.sum_map(self.weight.astype(np.float64) ** 2)
+        squared = engine.sum_map(np.multiply(self.weight, self.weight, dtype=np.float64))
         zero = np.zeros_like(one.signal)
         variance = None if self.dark_variance is None else engine.sum_map(self.dark_variance)
         return Normalization(

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bluesky_azint.corrections import absorption_from_incidence, polarization_from_position
+from bluesky_azint.corrections import Corrections
 from bluesky_azint.engines import BadValues
 from bluesky_azint.errors import FrameError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.grid import Grid, make_grid
+from bluesky_azint.lookup import Builder, Lookup
 from bluesky_azint.reduction.normalization import PixelWeights
 from bluesky_azint.reduction.recipe import Recipe
 from bluesky_azint.units import unit
@@ -76,6 +77,8 @@ class Plan:
         Pixels never to be used, of detector shape.
     bad
         Values that mark a pixel as bad in a frame.
+    builder
+        What computes the look-up.
     """
 
     geometry: Geometry
@@ -83,10 +86,27 @@ class Plan:
     pixels: PixelWeights
     mask: Mask
     bad: BadValues
+    builder: Builder
+
+    @property
+    def lookup(self) -> Lookup:
+        """Which pixel goes into which bin; computed each time."""
+        return self.builder.lookup(self.geometry, self.grid, self.mask)
 
 
-def make_plan(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Plan:
-    """Compute all that does not depend on the frames."""
+def make_plan(
+    geometry: Geometry, recipe: Recipe, maps: PixelMaps, builder: Builder | None = None
+) -> Plan:
+    """Compute all that does not depend on the frames.
+
+    Parameters
+    ----------
+    geometry, recipe, maps
+        What is to be computed.
+    builder
+        What computes it of every pixel; None takes NumPy.
+    """
+    builder = builder or Builder()
     maps.check(geometry)
     grid = make_grid(
         geometry,
@@ -97,33 +117,39 @@ def make_plan(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> Plan:
         npt_azim=recipe.npt_azim,
         azimuth_range=recipe.azimuth_range,
         azimuthal_unit=unit(recipe.azimuthal_unit),
+        find_extent=builder.extent,
     )
-    pixels = _pixel_weights(geometry, recipe, maps)
+    pixels = _pixel_weights(geometry, recipe, maps, builder)
     detector = geometry.detector
     bad = BadValues(recipe.dummy, recipe.delta_dummy)
     if recipe.dummy is None:
         bad = BadValues(detector.dummy, detector.delta_dummy)
-    return Plan(geometry, grid, pixels, _unusable(geometry, maps, pixels), bad)
+    return Plan(geometry, grid, pixels, _unusable(geometry, maps, pixels), bad, builder)
 
 
-def _pixel_weights(geometry: Geometry, recipe: Recipe, maps: PixelMaps) -> PixelWeights:
+def _pixel_weights(
+    geometry: Geometry, recipe: Recipe, maps: PixelMaps, builder: Builder
+) -> PixelWeights:
     """Weight (flat, solid angle, polarization, absorption) and dark of every pixel."""
-    weight = np.ones(geometry.shape)
-    if recipe.correct_solid_angle:
-        weight *= geometry.solid_angle(areas=recipe.pixel_areas)
-    if recipe.polarization_factor is not None:
-        weight *= polarization_from_position(
-            *geometry.centres(), recipe.polarization_factor, recipe.polarization_offset
-        )
-    if recipe.sensor_transmission is not None:
-        weight *= absorption_from_incidence(geometry.cos_incidence(), recipe.sensor_transmission)
+    weight = builder.weights(
+        geometry,
+        Corrections(
+            solid_angle=recipe.correct_solid_angle,
+            pixel_areas=recipe.pixel_areas,
+            polarization_factor=recipe.polarization_factor,
+            polarization_offset=recipe.polarization_offset,
+            sensor_transmission=recipe.sensor_transmission,
+        ),
+    )
     if maps.flat is not None:
-        weight *= np.asarray(maps.flat)
+        np.multiply(
+            weight, np.asarray(maps.flat), out=weight, dtype=np.float64, casting="same_kind"
+        )
     dark = None if maps.dark is None else np.array(maps.dark, dtype=np.float64).ravel()
     variance = None if dark is None else np.maximum(dark, 0.0)
     if maps.dark_variance is not None:
         variance = np.array(maps.dark_variance, dtype=np.float64).ravel()
-    return PixelWeights(weight.ravel().astype(np.float32), dark, variance)
+    return PixelWeights(weight.ravel(), dark, variance)
 
 
 def _unusable(geometry: Geometry, maps: PixelMaps, pixels: PixelWeights) -> Mask:
