@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from bluesky_azint.lookup.table import BinNumbers, Lookup, bin_numbers, pointer
 
+# Tiles with keys of their own hold hardly more pixels per key: longer ones need not be tried.
+PIXELS_PER_KEY = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
@@ -50,6 +53,7 @@ def make_tiles(lookup: Lookup, length: int, capacity: int) -> Tiles:
     if lookup.n_bins <= capacity:
         starts = np.append(np.arange(0, lookup.n_pixels, length), lookup.n_pixels)
         return Tiles(starts.astype(np.int32), lookup.first, lookup.n_bins)
+    length = min(length, PIXELS_PER_KEY * capacity)
     numbered = [
         tile
         for start in range(0, lookup.n_pixels, length)
