@@ -19,8 +19,9 @@ from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 from bluesky_azint.engines.rest import Rest
 from bluesky_azint.packed import PackedFrames
 
-# A work-item keeps a block of each of its frames in its cache.
-MOST_BYTES = 2**16
+# A work-item keeps a block of each of its frames on its stack, and in its cache. Detectors make
+# blocks of 8 KB.
+MOST_BYTES = 2**14
 # Of blocks in which more pixels than these hold counts, whole counts are added, not bits; in 1/64.
 FEW = 16
 # What a work-item may read behind its bits.
