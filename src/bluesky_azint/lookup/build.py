@@ -76,7 +76,7 @@ def _fill(
     along = along_axes(geometry, grid, rows)
     odd = usable
     if grid.splitting in PLAIN:
-        odd = fill_plain(grid, layout, *along, usable, block)
+        odd = fill_plain(grid, *along, usable, block)
     pixels = np.flatnonzero(odd)
     packed = pack(split_some(grid, *along, pixels), pixels.size, grid.n_bins, layout)
     block.put(pixels, packed)

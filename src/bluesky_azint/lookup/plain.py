@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.grid import Along, Grid
-from bluesky_azint.lookup.layout import Layout, Rows
+from bluesky_azint.lookup.layout import Rows
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Columns = NDArray[np.float32]
 
 
 class Interval(NamedTuple):
@@ -64,14 +65,14 @@ class Interval(NamedTuple):
 
 
 def fill_plain(
-    grid: Grid, layout: Layout, radial: Along, azimuthal: Along | None, usable: Mask, rows: Rows
+    grid: Grid, radial: Along, azimuthal: Along | None, usable: Mask, rows: Rows
 ) -> Mask:
     """Tell the plain pixels of a block, and return which are odd.
 
     Parameters
     ----------
-    grid, layout
-        The bins, and how shares are told.
+    grid
+        The bins.
     radial, azimuthal
         Where the pixels lie.
     usable
@@ -82,26 +83,27 @@ def fill_plain(
     if grid.splitting == "no":
         _fill_whole(grid, radial, azimuthal, usable, rows)
         return np.zeros_like(usable)
+    shares = np.empty((usable.size, 0), np.float32) if rows.shares is None else rows.shares
     with np.errstate(invalid="ignore", divide="ignore"):
-        along = Interval.of(radial)
-        plain, odd = usable & along.plain, usable & along.touching
-        across = None
+        along, across = Interval.of(radial), None
+        plain, odd, first = usable & along.plain, usable & along.touching, along.first
         if azimuthal is not None and not grid.azimuthal.undivided:
             across = Interval.of(azimuthal)
             plain &= across.plain
             odd &= across.touching
-        if layout.boxes:
-            plain &= _fill_boxes(along, across, rows)
-        elif len(layout.offsets) == 4 and grid.azimuthal.npt > 1 and across is not None:
-            plain &= _fill_cells(along, across, rows)
-        elif grid.azimuthal.npt > 1 and across is not None:
-            plain &= (along.first == along.last) & _fill_columns(across, 2, rows)
-        else:
-            plain &= _fill_columns(along, len(layout.offsets), rows)
-            plain &= across is None or across.first == across.last
-        first = along.first
-        if across is not None:
             first = first + grid.radial.npt * across.first
+        if across is not None and grid.azimuthal.npt > 1:
+            if grid.radial.npt > 1:
+                plain &= _fill_cells(along, across, shares)
+            else:
+                plain &= (along.first == along.last) & _fill_columns(across, shares)
+        else:
+            if rows.spans is not None:
+                plain &= _fill_boxes(along, shares, rows.spans)
+            else:
+                plain &= _fill_columns(along, shares)
+            if across is not None:
+                plain &= across.first == across.last
     rows.tell(plain, first)
     return odd & ~plain
 
@@ -119,39 +121,32 @@ def _fill_whole(
     rows.tell(inside, first)
 
 
-def _fill_columns(along: Interval, columns: int, rows: Rows) -> Mask:
+def _fill_columns(along: Interval, shares: Columns) -> Mask:
     """Shares in the bins after the first, and which boxes touch no more bins than there are."""
-    shares = rows.shares
-    if shares is None:
-        return along.first == along.last
     width = along.width
-    for column in range(1, columns):
+    for column, share in enumerate(shares.T, start=1):
         start = along.first + float(column)
         overlap = np.minimum(along.upper, start + 1.0) - start
-        np.divide(np.maximum(overlap, 0.0), width, out=shares[:, column - 1], casting="same_kind")
-    fits: Mask = along.last - along.first < columns
+        np.divide(np.maximum(overlap, 0.0), width, out=share, casting="same_kind")
+    fits: Mask = along.last - along.first <= len(shares.T)
     return fits
 
 
-def _fill_cells(along: Interval, across: Interval, rows: Rows) -> Mask:
+def _fill_cells(along: Interval, across: Interval, shares: Columns) -> Mask:
     """Shares in the other three of two bins by two."""
-    if rows.shares is None:
-        return along.first == along.last
     (r0, r1), (a0, a1) = along.shares_of_two, across.shares_of_two
     for column, share in enumerate((r1 * a0, r0 * a1, r1 * a1)):
-        rows.shares[:, column] = share
+        shares[:, column] = share
     fits: Mask = (along.last - along.first < 2) & (across.last - across.first < 2)
     return fits
 
 
-def _fill_boxes(along: Interval, across: Interval | None, rows: Rows) -> Mask:
+def _fill_boxes(along: Interval, shares: Columns, spans: NDArray[np.uint16]) -> Mask:
     """Shares in the first and the last bin, and how far these are apart."""
-    if rows.shares is None or rows.spans is None:
-        return np.zeros_like(along.plain)
     width, span = along.width, along.last - along.first
     alone = span == 0
-    rows.shares[:, 0] = np.where(alone, 1.0, (along.first + 1.0 - along.lower) / width)
-    rows.shares[:, 1] = np.where(alone, 0.0, (along.upper - along.last) / width)
-    fits = span < 2.0**16
-    rows.spans[:] = np.where(fits & along.plain, span, 0.0)
-    return fits if across is None else fits & (across.first == across.last)
+    shares[:, 0] = np.where(alone, 1.0, (along.first + 1.0 - along.lower) / width)
+    shares[:, 1] = np.where(alone, 0.0, (along.upper - along.last) / width)
+    fits: Mask = span < 2.0**16
+    spans[:] = np.where(fits & along.plain, span, 0.0)
+    return fits

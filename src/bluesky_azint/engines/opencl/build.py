@@ -136,7 +136,7 @@ class _Run:
         self._kernels = on.kernels(
             queue.context, "build.cl", f"#define VALUE(p, k) ({value})",
             GROUP=self._group, ROWS=rows, AROUND=int(around),
-            BOXES=int(splitting == "bbox"), FULL=int(splitting == "full"), **macros,
+            BOXES=int(splitting in ("bbox", "pseudo")), FULL=int(splitting == "full"), **macros,
         )  # fmt: skip
         self.groups = -(-geometry.shape[0] // rows)
         self._places = [*self._sums_of(geometry, 0.5), *self._sums_of(geometry, 0.0)]
