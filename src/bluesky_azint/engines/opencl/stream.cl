@@ -242,7 +242,7 @@ static inline int all_good(global const PIXEL *restrict frames, const size_t n_p
         #pragma unroll
         for (int j = 0; j < BLOCK; j += 8) {
             const PIXEL8 v = *(global const PIXEL8 *)(frames + f * n_pixels + j);
-            bad |= BAD(v);
+            bad |= (TRUTH8)(BAD(v));
         }
     const TRUTH4 four = bad.lo | bad.hi;
     return !(four.x | four.y | four.z | four.w);
