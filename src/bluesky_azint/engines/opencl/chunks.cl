@@ -1,8 +1,9 @@
 /* Chunks: frames as detectors pack them, bits shuffled and LZ4, summed without ever being frames.
  *
- * For CPUs. A chunk is a chain of blocks of some thousand pixels. Each work-item takes a stretch of blocks, the same one of
- * FRAMES chunks, unpacks a block into its cache, and adds it into its histograms. In an unpacked
- * block the bits of one significance stand together, a plane after the other.
+ * For CPUs. A chunk is a chain of blocks of some thousand pixels. Each work-item takes a stretch of
+ * blocks, the same one of FRAMES chunks, unpacks a block into its cache, and adds it into its
+ * histograms. In an unpacked block the bits of one significance stand together, a plane after the
+ * other.
  *
  * Sums are linear in the counts, and so in their bits: where there are few counts, their bits are
  * added one by one, 2^plane each. Else the counts are put together again, 256 at once. Counts with
@@ -67,7 +68,10 @@ static inline int big_endian(global const uchar *at)
 }
 
 /* Follow the chain: where each block begins and how long it is, then where the last one ends.
- * One work-item per chunk. wrong: the block, and what is wrong with it. */
+ * One work-item per chunk.
+ *
+ * size, left_over: bytes of an unpacked block, and those that no block has
+ * wrong: the block, and what is wrong with it */
 kernel void find_blocks(EACH(CHUNK), global int2 *blocks, const int n_blocks, const int size,
                         const int left_over, global int2 *wrong)
 {
