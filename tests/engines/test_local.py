@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import bluesky_azint as ba
 from bluesky_azint.engines import BadValues, Spread, Wanted
 from bluesky_azint.engines.opencl.device import default_device, queue_of, read_only
+from bluesky_azint.engines.opencl.engine import OpenCLEngine
 from bluesky_azint.engines.opencl.local import Local, n_words, sums_of
 from bluesky_azint.engines.opencl.tiles import make_tiles
 from bluesky_azint.grid import make_grid
@@ -100,6 +101,16 @@ def test_sums_below_zero_are_exact() -> None:
     frame = -np.arange(SIZE, dtype=np.int32)
     (signal,) = sums_of(words_from(lookup, frame), lookup.offsets)
     np.testing.assert_array_equal(signal, lookup.matrix @ frame.astype(float))
+
+
+def test_an_engine_on_a_gpu_sums_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bluesky_azint.engines.opencl.engine.is_cpu", lambda device: False)
+    lookup, frame = LOOKUPS["split"], frame_of("u4")
+    engine = OpenCLEngine(lookup, BadValues(), Wanted(square=True))
+    (sums,) = engine.sum_frames(frame[np.newaxis])
+    signal, square = sums_of(words_from(lookup, frame), lookup.offsets)
+    np.testing.assert_array_equal(sums.signal, signal)
+    np.testing.assert_array_equal(sums.square, square)
 
 
 SPREAD = Wanted(spread=Spread(np.ones(SIZE, np.float32)))
