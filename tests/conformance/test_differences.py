@@ -214,7 +214,7 @@ def test_hexagons_are_shared_exactly() -> None:
     assert result.azimuthal is not None
     exact = exact_counts(geometry, (edges_of(result.radial), edges_of(result.azimuthal)))
     assert exact.max() > 1.0
-    np.testing.assert_allclose(result.count, exact, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(result.count, exact, rtol=1e-7, atol=1e-12)
 
 
 @pytest.mark.parametrize("splitting", ["bbox", "pseudo", "full"])
@@ -369,7 +369,7 @@ def test_azimuthal_errors_are_the_spread_around_the_mean(pyfai: ModuleType, spli
         deviation = frame.ravel() - flat.ravel() * mean
         expected[number] = np.sqrt((row**2 * deviation**2).sum()) / weight
     assert result.sigma is not None
-    np.testing.assert_allclose(result.sigma, expected, rtol=1e-9)
+    np.testing.assert_allclose(result.sigma, expected, rtol=1e-7)
     theirs = oracle(pyfai, CENTRED).integrate1d(
         frame,
         14,

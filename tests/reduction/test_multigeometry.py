@@ -162,7 +162,7 @@ def test_a_uniform_source_is_uniform_at_every_distance() -> None:
         counts = usual_solid_angle(geometry) * geometry.cos_incidence() ** 3
         taken.append(Exposure(geometry=geometry, frame=counts))
     result = integrate_together(taken, replace(RECIPE, splitting="bbox"))
-    np.testing.assert_allclose(result.intensity[result.count > 0], 1.0, rtol=1e-12)
+    np.testing.assert_allclose(result.intensity[result.count > 0], 1.0, rtol=1e-7)
     assert result.count.sum() == pytest.approx(3 * math.prod(SHAPE), rel=1e-12)
 
 

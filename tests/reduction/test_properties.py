@@ -19,7 +19,8 @@ ADDITIVE = ("sum_signal", "sum_normalization", "count")
 EXAMPLES = settings(max_examples=60)
 
 # OpenCL sums pixels with shares in single precision.
-ROUNDING = {"scipy": 1e-12, "histogram": 1e-12, "opencl": 1e-6}
+# Tables keep the shares of split pixels in single precision.
+ROUNDING = {"scipy": 1e-8, "opencl": 1e-8, "histogram": 1e-12}
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,11 @@ def test_bins_taken_together_are_larger_bins(
 @EXAMPLES
 @given(geometries, ways, frames)
 def test_engines_agree(geometry: ba.Geometry, way: Way, frame: NDArray[np.uint16]) -> None:
-    expected = replace(way, engine="scipy").integrator(geometry, error_model="poisson")
+    scipy = replace(way, engine="scipy")
     result = way.integrator(geometry, error_model="poisson").integrate(frame)
-    other = expected.integrate(frame)
+    other = scipy.integrator(geometry, error_model="poisson").integrate(frame)
     assert result.sum_variance is not None
     assert other.sum_variance is not None
     for attribute in ADDITIVE:
-        way.assert_same(getattr(result, attribute), getattr(other, attribute))
-    way.assert_same(result.sum_variance, other.sum_variance)
+        scipy.assert_same(getattr(result, attribute), getattr(other, attribute))
+    scipy.assert_same(result.sum_variance, other.sum_variance)

@@ -95,12 +95,8 @@ def test_engines_agree_in_two_dimensions(small: ba.Geometry) -> None:
             np.testing.assert_allclose(
                 np.asarray(other.sigma), np.asarray(results[0].sigma), rtol=1e-6, atol=1e-9
             )
-            np.testing.assert_allclose(other.count, results[0].count, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(other.count, results[0].count, rtol=1e-7, atol=1e-12)
 
 
-def test_auto_takes_the_histogram_for_a_handful_and_says_so(small: ba.Geometry) -> None:
-    integrator = ba.Integrator(small, 30)
-    assert integrator.integrate(FRAME).engine == "histogram"
-    assert integrator.integrate(np.array([FRAME] * 5)).engine == "opencl"
-    assert integrator.integrate(FRAME).engine == "opencl"
-    assert ba.Integrator(small, 30).integrate(np.array([FRAME] * 3)).engine == "opencl"
+def test_auto_takes_the_fastest_and_says_so(small: ba.Geometry) -> None:
+    assert ba.Integrator(small, 30).integrate(FRAME).engine == "opencl"
