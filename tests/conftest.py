@@ -14,6 +14,9 @@ from hypothesis import settings
 settings.register_profile("unhurried", deadline=None, derandomize=True)
 settings.load_profile("unhurried")
 
+# Tests leave the files of the user alone.
+os.environ["AZINT_CACHE"] = "off"
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

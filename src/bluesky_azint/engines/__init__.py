@@ -12,6 +12,7 @@ from bluesky_azint.engines.protocol import BadValues, Engine, FrameSums, Spread,
 from bluesky_azint.engines.robust import PixelValues, RobustEngine, RobustSums, SortedEngine
 from bluesky_azint.errors import EngineError
 from bluesky_azint.lookup.builder import Builder
+from bluesky_azint.lookup.cache import CachedBuilder
 
 if TYPE_CHECKING:
     from bluesky_azint.lookup.table import Lookup
@@ -101,11 +102,11 @@ def create_builder(name: str) -> Builder:
         If there is no such engine, or not on this machine.
     """
     if _known(name) == "scipy":
-        return Builder()
+        return CachedBuilder(Builder())
     with _opencl():
         from bluesky_azint.engines.opencl.build import DeviceBuilder
 
-        return DeviceBuilder()
+        return CachedBuilder(DeviceBuilder())
 
 
 def best_engine() -> str:

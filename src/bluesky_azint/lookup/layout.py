@@ -38,10 +38,18 @@ class Layout:
         Of the bins that a pixel may touch from its first one.
     boxes
         Whether pixels are boxes that may touch any number of bins.
+    cells
+        Whether pixels are boxes that touch two by two bins.
     """
 
     offsets: tuple[int, ...] = (0,)
     boxes: bool = False
+    cells: bool = False
+
+    @property
+    def n_shares(self) -> int:
+        """Number of shares that are kept of each pixel."""
+        return 2 if self.boxes or self.cells else len(self.offsets) - 1
 
     @classmethod
     def for_grid(cls, grid: Grid, touched: IntArray) -> Self:
@@ -58,7 +66,9 @@ class Layout:
             return cls()
         npt = grid.radial.npt
         if grid.azimuthal.npt > 1:
-            return cls((0, 1, npt, npt + 1) if npt > 1 else (0, 1))
+            if npt == 1:
+                return cls((0, 1))
+            return cls((0, 1, npt, npt + 1), cells=grid.splitting != "full")
         touched = touched[touched > 0]
         columns = next(
             (k for k in COLUMNS if np.count_nonzero(touched > k) <= FEW * touched.size), None
@@ -99,7 +109,7 @@ def pack(shares: Shares, n_pixels: int, n_bins: int, layout: Layout) -> Packed:
     if layout.boxes:
         columns, spans, fits = _as_boxes(shares, number, touching, start)
     else:
-        columns, fits = _as_columns(shares, n_pixels, first.astype(np.int64), layout.offsets)
+        columns, fits = _as_columns(shares, n_pixels, first.astype(np.int64), layout)
     odd = (number > 0) & ~fits
     first[odd] = n_bins
     return Packed(first, columns, spans, shares.take(odd[shares.pixel]))
@@ -118,9 +128,8 @@ class Rows:
     def empty(cls, n_pixels: int, n_bins: int, layout: Layout) -> Self:
         """A table of as many pixels, of which none is told."""
         shares = spans = None
-        if layout.boxes or len(layout.offsets) > 1:
-            columns = 2 if layout.boxes else len(layout.offsets) - 1
-            shares = np.zeros((n_pixels, columns), np.float32)
+        if layout.n_shares:
+            shares = np.zeros((n_pixels, layout.n_shares), np.float32)
         if layout.boxes:
             spans = np.zeros(n_pixels, np.uint16)
         return cls(n_bins, np.full(n_pixels, n_bins, bin_numbers(n_bins)), shares, spans)
@@ -164,9 +173,10 @@ class Rows:
 
 
 def _as_columns(
-    shares: Shares, n_pixels: int, first: IntArray, offsets: tuple[int, ...]
+    shares: Shares, n_pixels: int, first: IntArray, layout: Layout
 ) -> tuple[NDArray[np.float32] | None, Mask]:
     """Shares column by column, and which pixels they tell."""
+    offsets = layout.offsets
     distance = shares.bin - first[shares.pixel]
     column = np.minimum(np.searchsorted(offsets, distance), len(offsets) - 1)
     weights = np.zeros((n_pixels, len(offsets)))
@@ -175,8 +185,11 @@ def _as_columns(
     fits[shares.pixel[np.array(offsets)[column] != distance]] = False
     if len(offsets) == 1:
         return None, fits
-    weights[~fits] = 0.0
-    return weights[:, 1:].astype(np.float32), fits
+    kept = weights[:, 1:]
+    if layout.cells:
+        kept = np.stack([weights[:, 1] + weights[:, 3], weights[:, 2] + weights[:, 3]], axis=1)
+        fits &= np.abs(kept[:, 0] * kept[:, 1] - weights[:, 3]) < ROUNDING
+    return np.where(fits[:, np.newaxis], kept, 0.0).astype(np.float32), fits
 
 
 def _as_boxes(

@@ -76,6 +76,9 @@ class Lookup:
     ``first + spans``, and equal parts of what is left of one into those between; or into the first
     bin, where there is none between.
 
+    Boxes in two dimensions are `cells`: of the four bins that they touch, ``shares[:, 0]`` go into
+    the two that are next along the first axis, and ``shares[:, 1]`` into the two along the second.
+
     Parameters
     ----------
     n_bins
@@ -104,6 +107,13 @@ class Lookup:
     def n_pixels(self) -> int:
         """Number of pixels, unused ones included."""
         return self.first.size
+
+    @property
+    def cells(self) -> bool:
+        """Whether the shares are those of boxes along two axes."""
+        return self.shares is not None and self.spans is None and len(self.offsets) == 4 and (
+            self.shares.shape[1] == 2
+        )
 
     @property
     def nbytes(self) -> int:
@@ -164,7 +174,11 @@ class Lookup:
         if self.shares is None:
             return Shares(known, first[known], np.ones(known.size))
         others = self.shares[pixels[known]].astype(np.float64)
-        weights = np.concatenate([1.0 - others.sum(axis=1, keepdims=True), others], axis=1)
+        if self.cells:
+            r, a = others.T
+            weights = np.stack([(1 - r) * (1 - a), r * (1 - a), (1 - r) * a, r * a], axis=1)
+        else:
+            weights = np.concatenate([1.0 - others.sum(axis=1, keepdims=True), others], axis=1)
         bins = first[known, np.newaxis] + np.array(self.offsets)
         row, column = np.nonzero(weights)
         return Shares(known[row], bins[row, column], weights[row, column])
