@@ -1,5 +1,6 @@
 """Packed frames: the sums of the frames that are in them, or an error where they are damaged."""
 
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -118,11 +119,13 @@ def test_sums_are_those_of_the_frames(shape: tuple[int, int], dtype: str, column
             check(found, frame, lookup, bad)
 
 
-@pytest.mark.parametrize(("shape", "number"), [((1, 3), 1), ((13, 11), 143), ((60, 101), 90)])
-def test_pixels_of_many_bins(shape: tuple[int, int], number: int) -> None:
+@pytest.mark.parametrize("elements", [0, 8])
+@pytest.mark.parametrize(("shape", "number"), [((1, 3), 1), ((13, 11), 143), ((60, 101), 900)])
+def test_pixels_of_many_bins(shape: tuple[int, int], number: int, elements: int) -> None:
     lookup = with_rest(lookup_of(shape[0] * shape[1], 2), number)
     frames = frames_of(shape, mean=1.0)
-    for found, frame in zip(chunks_of(lookup).sum_frames(pack(frames)), frames, strict=True):
+    packed = pack(frames, elements)
+    for found, frame in zip(chunks_of(lookup).sum_frames(packed), frames, strict=True):
         check(found, frame, lookup, BadValues())
 
 
@@ -252,6 +255,64 @@ def test_damage_is_found_or_means_what_it_means_to_others(elements: int) -> None
             accepted += 1
     assert refused > 50
     assert accepted > 100
+
+
+def sequence(literals: bytes, offset: int = 0, match: int = 4) -> bytes:
+    """Literals, and what is repeated behind them; the last sequence has nothing of that."""
+
+    def more(length: int) -> bytes:
+        return bytes([255] * (length // 255) + [length % 255]) if length >= 0 else b""
+
+    many, far = len(literals), match - 4
+    token = bytes([min(many, 15) << 4 | min(far, 15)])
+    behind = struct.pack("<H", offset) + more(far - 15) if offset or far else b""
+    return token + more(many - 15) + literals + behind
+
+
+def chunk_of(block: bytes) -> PackedFrames:
+    """One frame that is one block, of 64 bytes."""
+    chunk = struct.pack(">QII", 64, 64, len(block)) + block
+    return PackedFrames([chunk], (4, 4), np.dtype("u4"), unpack)
+
+
+LITERALS = bytes(range(66))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        sequence(LITERALS[:64]),
+        sequence(b"\7", 1, 50) + sequence(LITERALS[:13]),
+        sequence(LITERALS[:3], 3, 4) + sequence(b"", 7, 45) + sequence(LITERALS[:12]),
+        sequence(LITERALS[:18], 17, 40) + sequence(LITERALS[:6]),
+    ],
+)
+def test_what_a_block_may_do(block: bytes) -> None:
+    packed, lookup = chunk_of(block), lookup_of(16, 1)
+    check(chunks_of(lookup).sum_frames(packed)[0], np.asarray(packed)[0], lookup, BadValues())
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        (sequence(LITERALS[:60]), "is cut off"),
+        (sequence(LITERALS[:64])[:-4], "is cut off"),
+        (b"\xf0\xff\xff\xff", "is cut off"),
+        (sequence(LITERALS[:40], 1, 19), "has more bytes than it may"),
+        (sequence(LITERALS), "has more bytes than it may"),
+        (sequence(LITERALS[:54], 1, 4) + sequence(LITERALS[:6]), "has more bytes than it may"),
+        (sequence(b"\7", 2, 50) + sequence(LITERALS[:13]), "repeats what is not there"),
+        (sequence(b"\7", 1, 60) + sequence(LITERALS[:12]), "repeats more than it may"),
+        (sequence(b"\7", 1, 9999) + sequence(LITERALS[:13]), "repeats more than it may"),
+        (bytes(90), "has a length that cannot be"),
+    ],
+)
+def test_what_a_block_may_not_do(block: bytes, problem: str) -> None:
+    packed = chunk_of(block)
+    with pytest.raises(ChunkError, match=f"block 0 {problem}"):
+        chunks_of(lookup_of(16, 1)).sum_frames(packed)
+    with pytest.raises(ChunkError):
+        unpack(packed)
 
 
 def test_noise_is_survived() -> None:

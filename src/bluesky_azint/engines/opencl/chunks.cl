@@ -164,7 +164,9 @@ static int unpack(global const uchar *in, const int size, const int reach, uchar
         int literals = token >> 4;
         if (literals == 15)
             literals += more(in, &i, size);
-        if (literals > size - i || literals > length - o)
+        if (literals > size - i)
+            return CUT_OFF;
+        if (literals > length - o)
             return LITERALS;
         if (literals <= reach - i - PAD) {
             int k = 0;
