@@ -20,7 +20,7 @@ TURNS = 2
 
 # A device reads memory that cannot be swapped out, and one thread copies into it slower than the
 # device reads: several do, in pieces, and every piece is sent off as soon as it is there.
-THREADS = 4
+THREADS = 8
 PIECE = 2**21
 
 # Bad pixels that are fetched with the sums, as there may be some; a list of more is waited for.
@@ -67,25 +67,24 @@ class Answer:
 
     def __init__(self, queue: cl.CommandQueue, n_bytes: int, n_bad: int) -> None:
         self._queue = queue
-        flags = cl.mem_flags.READ_WRITE
-        self.sums, self.n_bad, self.bad = (
-            cl.Buffer(queue.context, flags, size) for size in (n_bytes, 4, 4 * max(n_bad, 1))
-        )
-        self._answers = [
-            (Pinned(queue, min(there.size, size)), there)
-            for size, there in ((n_bytes, self.sums), (4, self.n_bad), (4 * FEW_BAD, self.bad))
-        ]
+        # One piece of memory, so that one command clears it, and one fetches what matters of it.
+        align = queue.device.mem_base_addr_align // 8
+        self._sums_at = align
+        self._bad_at = align * (1 + -(-n_bytes // align))
+        n_bad = max(n_bad, 1)
+        self._there = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, self._bad_at + 4 * n_bad)
+        self.n_bad = self._there.get_sub_region(0, 4)
+        self.sums = self._there.get_sub_region(self._sums_at, n_bytes)
+        self.bad = self._there.get_sub_region(self._bad_at, 4 * n_bad)
+        self._here = Pinned(queue, self._bad_at + 4 * min(n_bad, FEW_BAD))
 
     def clear(self) -> None:
         """Begin at zero."""
-        zero = np.zeros(1, np.uint32)
-        for buffer in (self.sums, self.n_bad):
-            cl.enqueue_fill_buffer(self._queue, buffer, zero, 0, buffer.size)
+        cl.enqueue_fill_buffer(self._queue, self._there, np.zeros(1, np.uint32), 0, self._bad_at)
 
     def fetch(self) -> None:
         """Ask for what the kernels before will have written."""
-        for here, there in self._answers:
-            self._came = cl.enqueue_copy(self._queue, here.array, there, is_blocking=False)
+        self._came = cl.enqueue_copy(self._queue, self._here.array, self._there, is_blocking=False)
         self._queue.flush()
 
     def read(
@@ -96,15 +95,15 @@ class Answer:
         The sums are there until the next frame is summed.
         """
         self._came.wait()
-        sums, n_bad, bad = (here.array for here, _ in self._answers)
-        found = bad.view(np.int32)
-        number = int(n_bad.view(np.int32)[0])
-        if number > found.size:
+        here = self._here.array
+        sums = here[self._sums_at :][: int(np.prod(shape)) * dtype.itemsize]
+        number = int(here[:4].view(np.int32)[0])
+        found = here[self._bad_at :].view(np.int32)[:number]
+        if found.size < number:
             found = np.empty(number, np.int32)
             cl.enqueue_copy(self._queue, found, self.bad, is_blocking=True)
         # They are found in any order, and as often as the look-up has them.
-        pixels = np.unique(found[:number]).astype(np.int64)
-        return sums[: int(np.prod(shape)) * dtype.itemsize].view(dtype).reshape(shape), pixels
+        return sums.view(dtype).reshape(shape), np.unique(found).astype(np.int64)
 
 
 class Part(Protocol):
