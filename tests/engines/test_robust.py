@@ -27,6 +27,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "no": {"npt": 60},
     "no narrow": {"npt": 2},
     "bbox": {"npt": 50},
+    "bbox narrow": {"npt": 3},
     "full": {"npt": 50},
     "full four": {"npt": 150},
     "bbox wide": {"npt": 600},

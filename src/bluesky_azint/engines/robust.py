@@ -165,15 +165,19 @@ class SortedEngine:
     ) -> RobustSums:
         """Sums between two quantiles, see `RobustEngine`."""
         entries, good = self._entries(frame, variance)
-        order = np.lexsort((entries.intensity, entries.each(np.arange(entries.n_bins))))
+        order = np.lexsort((entries.intensity, entries.bins))
         weight = (entries.share * entries.weight)[order]
         total = entries.each(entries.sum(weight))
         total[total == 0] = 1.0
-        end = np.cumsum(weight)
-        stop = (end - entries.each(np.r_[0.0, end][entries.starts[:-1]])) / total
+        # Sums that begin anew in each bin: of the differences from its mean, which stay small.
+        place = np.arange(1, order.size + 1) - entries.each(entries.starts[:-1])
+        mean = total / entries.each(np.diff(entries.starts))
+        excess = np.cumsum(weight - mean)
+        excess -= entries.each(np.r_[0.0, excess][entries.starts[:-1]])
+        stop = (place * mean + excess) / total
         start = stop - weight / total
         # A quantile between two pixels is their mean; an interval that ends there has neither.
-        margin = (ROUNDING if low == high else -ROUNDING) * end / total
+        margin = ROUNDING if low == high else -ROUNDING
         kept = np.zeros(order.size, dtype=bool)
         kept[order] = (stop >= low - margin) & (start <= high + margin)
         return entries.sums(kept & good, error_model)
@@ -220,6 +224,11 @@ class BinEntries:
         """Number of bins."""
         return self.starts.size - 1
 
+    @property
+    def bins(self) -> NDArray[np.int64]:
+        """Bin of each entry."""
+        return self.each(np.arange(self.n_bins))
+
     def each(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values of the bins for each of their entries."""
         return np.repeat(values, np.diff(self.starts))
@@ -256,14 +265,22 @@ class BinEntries:
         """
         near = np.abs(self.intensity - self.each(mean)) <= self.each(spread)
         number = self.sum(kept.astype(np.float64))
-        centre = mean.copy()
-        for bin_ in np.flatnonzero(2 * self.sum((kept & near).astype(np.float64)) <= number):
-            row = slice(self.starts[bin_], self.starts[bin_ + 1])
-            if number[bin_]:
-                median = np.median(self.intensity[row][kept[row]])
-                if abs(mean[bin_] - median) > spread[bin_]:
-                    centre[bin_] = median
-        return centre
+        doubtful = 2 * self.sum((kept & near).astype(np.float64)) <= number
+        median = self._medians(kept & self.each(doubtful))
+        apart = doubtful & (number > 0) & (np.abs(mean - median) > spread)
+        return np.where(apart, median, mean)
+
+    def _medians(self, kept: Kept) -> FloatArray:
+        """Median of the entries that are kept in each bin; 0 where there is none."""
+        bins, intensity = self.bins[kept], self.intensity[kept]
+        intensity = intensity[np.lexsort((intensity, bins))]
+        number = np.bincount(bins, minlength=self.n_bins)
+        filled = number > 0
+        first = (np.cumsum(number) - number)[filled]
+        low, high = first + (number[filled] - 1) // 2, first + number[filled] // 2
+        medians = np.zeros(self.n_bins)
+        medians[filled] = 0.5 * (intensity[low] + intensity[high])
+        return medians
 
 
 def _chauvenet(count: FloatArray) -> FloatArray:

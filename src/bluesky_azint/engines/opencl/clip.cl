@@ -16,12 +16,14 @@
  * CPU      whether arrays are those of the host, which need not be aligned
  */
 #define PARTS (SHARES + 1 + !WHOLE)
-#define ROUNDING 1e-12
-#define DIGITS_LOST 1e3
-#define SAMPLE 256
-#define SAMPLE_ERROR 0.08
-#define CENTRAL 0.8
-#define CALM 0.9
+
+#define ROUNDING 1e-12     /* relative, of what is equal but for rounding */
+#define DIGITS_LOST 1e3    /* how much larger terms may be than their difference */
+#define FIRST 256          /* entries of a row that tell what to expect of it */
+#define CENTRAL 0.8        /* parts of the spread and of the limit that are expected to be inside */
+#define CALM 0.9           /* the real ones, although a guess is uncertain */
+#define SAMPLE 64          /* entries that tell about where quantiles are, */
+#define SAMPLE_ERROR 0.15  /* to this part of all entries */
 
 typedef double4 Real;
 typedef long4 Mask;
@@ -275,11 +277,11 @@ static Guess guess_of(const Slots *slots, const Row *row, double threshold)
 {
     const Guess none = {0, INFINITY, INFINITY};
     Row sample = *row;
-    if (length_of(row) < 4 * SAMPLE)
+    if (length_of(row) < 4 * FIRST)
         return none;
     for (int part = 0; part < PARTS; part++)
-        if (sample.end[part] - sample.begin[part] > SAMPLE)
-            sample.end[part] = sample.begin[part] + SAMPLE;
+        if (sample.end[part] - sample.begin[part] > FIRST)
+            sample.end[part] = sample.begin[part] + FIRST;
     return guess_from(sums_about(slots, &sample, EVERYTHING, 0, none), threshold);
 }
 
@@ -412,6 +414,32 @@ static int find(List *in, double target, double *reached)
     return begin;
 }
 
+/* Narrow an interval to those of its quarters in which the targets are. */
+static void narrow(const Slots *slots, const Row *row, Interval kept, int unit, double target,
+                   double other, double *low, double *high)
+{
+    const double step = (*high - *low) / 4;
+    const double ends[3] = {*low + step, *low + 2 * step, *low + 3 * step};
+    Real below[3] = {0, 0, 0};
+    #pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        for (int i = row->begin[part]; i < row->end[part]; i += 4) {
+            const Entries entries = read(slots, part, i);
+            const Real weight = unit ? (Real)1 : entries.share * entries.weight;
+            #pragma unroll
+            for (int k = 0; k < 3; k++)
+                below[k] += ONLY(between(&entries, kept.low, ends[k]), weight);
+        }
+    #pragma unroll
+    for (int k = 0; k < 3; k++) {
+        const double weight = SUM(below[k]);
+        if (weight < target)
+            *low = ends[k];
+        else if (weight >= other && ends[k] < *high)
+            *high = ends[k];
+    }
+}
+
 typedef struct {
     double intensity;
     long number;
@@ -434,6 +462,8 @@ static void find_both(const Slots *slots, const Row *row, Interval kept, int uni
             low = found->intensity[find(found, (part - margin) * sampled, &reached)];
         if (found->size && part < 1 - margin)
             high = found->intensity[find(found, (part + margin) * sampled, &reached)];
+        if (part > margin && part < 1 - margin)
+            narrow(slots, row, kept, unit, target, other, &low, &high);
     }
     double below = list(slots, row, kept, low, high, 4, unit, found);
     if (below >= target || below + found->total < other)
@@ -517,7 +547,9 @@ kernel void sigma_clip(ROWS, const double threshold, const int max_iterations)
             const double margin = ROUNDING * (limit + fabs(centre));
             kept.low = fmax(kept.low, centre - limit - margin);
             kept.high = fmin(kept.high, centre + limit + margin);
-            guess = guess_from(sums, threshold);
+            const Guess next = guess_from(sums, threshold);
+            if (next.calm < guess.calm) // outliers make it wider
+                guess = next;
             const Sums left = sums_in(&slots, &row, kept, 0, guess);
             if (left.number == sums.number)
                 break;

@@ -87,8 +87,8 @@ class Rows:
 
 
 def sort_rows(lookup: Lookup) -> Rows:
-    """Sort a look-up by bin. Boxes are told entry by entry."""
-    boxes = lookup.spans is not None
+    """Sort a look-up by bin. Boxes, wide or along two axes, are told entry by entry."""
+    boxes = lookup.spans is not None or lookup.cells
     shares = None if boxes else lookup.shares
     sorted_ = np.empty(0, np.int64) if boxes else np.argsort(lookup.first, kind="stable")
     number = np.bincount(lookup.first[sorted_], minlength=lookup.n_bins + 1)[: lookup.n_bins]
@@ -129,7 +129,7 @@ def longest(lengths: IntArray, bins: NDArray[np.int32]) -> NDArray[np.int64]:
 
 def _listed(lookup: Lookup) -> IntArray:
     """Pixels that are told entry by entry."""
-    if lookup.spans is not None:
+    if lookup.spans is not None or lookup.cells:
         return np.flatnonzero(lookup.used)
     return np.empty(0, np.int64) if lookup.rest is None else lookup.rest.pixels.astype(np.int64)
 
