@@ -28,13 +28,15 @@ N_BINS = 50
 SHAPES = [(1, 3), (4, 8), (13, 11), (63, 65), (60, 101)]
 
 
-def lookup_of(n_pixels: int, columns: int, seed: int = 2) -> Lookup:
-    rng = np.random.default_rng(seed)
-    first = rng.integers(0, N_BINS - 1, n_pixels).astype(np.uint16)
+def lookup_of(n_pixels: int, columns: int, offsets: tuple[int, ...] = ()) -> Lookup:
+    rng = np.random.default_rng(2)
+    offsets = offsets or tuple(range(columns))
+    first = rng.integers(0, N_BINS - offsets[-1], n_pixels).astype(np.uint16)
     first[rng.random(n_pixels) < 0.1] = N_BINS
     if columns == 1:
         return Lookup(N_BINS, first)
-    return Lookup(N_BINS, first, rng.random((n_pixels, 1)).astype(np.float32), (0, 1))
+    shares = rng.random((n_pixels, columns - 1)) / (columns - 1)
+    return Lookup(N_BINS, first, shares.astype(np.float32), offsets)
 
 
 def with_rest(lookup: Lookup, number: int) -> Lookup:
@@ -140,6 +142,19 @@ def test_blocks_of_any_size(elements: int, columns: int) -> None:
         check(found, frame, lookup, BadValues())
 
 
+@pytest.mark.parametrize("square", [True, False])
+@pytest.mark.parametrize("offsets", [(0, 9), (0, 1, 2, 3), (0, 1, 12, 13), tuple(range(8))])
+def test_pixels_of_several_bins(offsets: tuple[int, ...], square: bool) -> None:
+    lookup = lookup_of(63 * 65, len(offsets), offsets)
+    chunks = chunks_of(lookup, wanted=Wanted(square=square))
+    for number, mean in ((1, 3.0), (4, 0.3)):
+        frames = frames_of((63, 65), mean=mean, number=number)
+        packed = pack(frames)
+        assert chunks.takes(packed)
+        for found, frame in zip(chunks.sum_frames(packed), frames, strict=True):
+            check(found, frame, lookup, BadValues(), square=square)
+
+
 def test_blocks_that_differ_from_frame_to_frame() -> None:
     lookup = lookup_of(60 * 101, 1)
     frames = frames_of((60, 101))
@@ -214,11 +229,12 @@ def test_what_is_left_to_others(dtype: str, bad: BadValues, wanted: Wanted) -> N
 
 
 def test_tables_that_are_left_to_others() -> None:
-    lookup = lookup_of(63 * 65, 2)
-    assert lookup.shares is not None
+    lookup = lookup_of(63 * 65, 3)
     packed = pack(np.zeros((1, 63, 65), np.uint32))
-    wide = Lookup(N_BINS, lookup.first, np.repeat(lookup.shares / 3, 3, 1), (0, 1, 2, 3))
-    assert not chunks_of(wide).takes(packed)
+    boxes = replace(lookup, offsets=(0,), spans=np.ones(63 * 65, np.uint16))
+    assert not chunks_of(boxes).takes(packed)
+    assert chunks_of(lookup_of(63 * 65, 2)).takes(packed)
+    lookup = lookup_of(63 * 65, 2)
     assert not chunks_of(lookup).takes(pack(np.zeros((1, 63, 65), np.uint32), 2**15))
 
 

@@ -12,18 +12,19 @@
  * Files may be damaged: nothing is read outside a chunk, nor written outside a block.
  *
  * PIXEL    type of a pixel, unsigned      KEY      type of a bin number
- * SUM      type of a sum                  COLUMNS  bins a pixel may touch, 1 or 2
+ * SUM      type of a sum                  COLUMNS  bins a pixel may touch, 1, 2, 4 or 8
  * WANT     0 the signal; 1 squares, too   FRAMES   chunks side by side, 1 or 4
  * BYTES    of a pixel                     SIZE     most bytes in a block
  * FEW      which part of the pixels, in 1/64, is few
  * BAD(v)   whether a value is bad; those that are have the highest bit
  *
- * The lanes of a bin, with v the value and u its share in the other bin: v, v u, of squares v u^2.
+ * The lanes of a bin, with v the value and u its share in the other bin: v, v u, of squares v u^2;
+ * of more columns, with c the share in each: v c, of squares v c^2.
  */
 #define BITS (8 * BYTES)
 #define PAD 32 // what is copied at once, and so what a copy may write too much
 
-#define LANES (COLUMNS == 1 ? 1 : 2 + WANT)
+#define LANES (COLUMNS == 1 ? 1 : COLUMNS == 2 ? 2 + WANT : COLUMNS * (1 + WANT))
 /* Of one frame, lanes fill whole vectors. */
 #define STRIDE (FRAMES == 1 && LANES == 3 ? 4 : LANES)
 
@@ -257,7 +258,25 @@ struct table {
 static inline void add(const struct table *table, const int pixel, const V v)
 {
     global V *lanes = table->histogram + (size_t)table->first[pixel] * STRIDE;
+#if COLUMNS > 2
+    global const float *others = table->shares + (size_t)pixel * (COLUMNS - 1);
+    SUM shares[COLUMNS];
+    shares[0] = 1;
+    #pragma unroll
+    for (int c = 1; c < COLUMNS; c++) {
+        shares[c] = others[c - 1];
+        shares[0] -= shares[c];
+    }
+    #pragma unroll
+    for (int c = 0; c < COLUMNS; c++) {
+        lanes[c] += v * shares[c];
+#if WANT
+        lanes[COLUMNS + c] += v * (shares[c] * shares[c]);
+#endif
+    }
+#else
     lanes[0] += v;
+#endif
 #if COLUMNS == 2
     const SUM share = table->shares[pixel];
     const V part = v * share;
@@ -410,7 +429,7 @@ static void add_values(const struct block *blocks, const struct table *table)
         }
         const int pixel = blocks->start + 8 * j, n = stride - j < 32 ? 8 * (stride - j) : 256;
         for (int i = 0; i < n; i += 4) {
-#if FRAMES == 1 && STRIDE == 4
+#if FRAMES == 1 && COLUMNS == 2 && WANT
             global const KEY *first = table->first + pixel + i;
             const sums4 v = __builtin_convertvector(READ(ints4, values[0] + i), sums4);
             const sums4 u = __builtin_convertvector(
@@ -533,19 +552,27 @@ static inline V total(global const V *histograms, const int items, const int n_b
     return sum;
 }
 
-/* What belongs to each bin, one work-item per bin. sums: the signal, then the squares. */
-kernel void collect(global const V *histograms, const int items, global V *sums)
+/* What belongs to each bin, one work-item per bin. sums: the signal, then the squares.
+ * offsets: how far from its first bin the bins of a pixel are. */
+kernel void collect(global const V *histograms, const int items, global const int *offsets,
+                    global V *sums)
 {
     const int bin = get_global_id(0), n_bins = get_global_size(0);
-#define TOTAL(bin, lane) total(histograms, items, n_bins, bin, lane)
+#define TOTAL(bin, lane) ((bin) < 0 ? 0 : total(histograms, items, n_bins, bin, lane))
 #if COLUMNS == 1
     sums[bin] = TOTAL(bin, 0);
-#else
-    const V parts = TOTAL(bin, 1), before = bin ? TOTAL(bin - 1, 1) : 0;
-    sums[bin] = TOTAL(bin, 0) - parts + before;
+#elif COLUMNS == 2
+    const V all = TOTAL(bin, 0), parts = TOTAL(bin, 1);
+    sums[bin] = all - parts + TOTAL(bin - offsets[1], 1);
 #if WANT
-    const V squares = TOTAL(bin, 2), before2 = bin ? TOTAL(bin - 1, 2) : 0;
-    sums[n_bins + bin] = TOTAL(bin, 0) - 2 * parts + squares + before2;
+    sums[n_bins + bin] = all - 2 * parts + TOTAL(bin, 2) + TOTAL(bin - offsets[1], 2);
 #endif
+#else
+    for (int kind = 0; kind <= WANT; kind++) {
+        V sum = 0;
+        for (int c = 0; c < COLUMNS; c++)
+            sum += TOTAL(bin - offsets[c], kind * COLUMNS + c);
+        sums[kind * n_bins + bin] = sum;
+    }
 #endif
 }

@@ -82,7 +82,6 @@ class Chunks:
             and dtype.itemsize <= 4
             and self._stream.keys.places is None
             and lookup.spans is None
-            and lookup.offsets in ((0,), (0, 1))
             and self.wanted.spread is None
             and (interval is None or interval[0] > np.iinfo(dtype).max // 2)
             and max(sizes, default=0) <= MOST_BYTES
@@ -132,6 +131,7 @@ class _Program(Program):
         self._used, self._item, self._n_rest = chunks.used, dtype.itemsize, chunks.pixels.size
         self._rest = device.read_only(stream.queue, chunks.pixels)
         self.values = np.empty((frames, self._n_rest), dtype)
+        self._offsets = device.read_only(stream.queue, np.array(stream.lookup.offsets, np.int32))
         self._broken = np.zeros((frames, 2), np.int32)
         self._wrong = np.zeros((stream.n_items, 4), np.int32)
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
@@ -173,7 +173,13 @@ class _Program(Program):
         for frame, number, problem, _ in self._wrong:
             _check(packed, frame, number, n_blocks, problem)
         self.kernels["collect"](
-            queue, (lookup.n_bins,), None, self.histograms, np.int32(n_items), self.sums
+            queue,
+            (lookup.n_bins,),
+            None,
+            self.histograms,
+            np.int32(n_items),
+            self._offsets,
+            self.sums,
         )
         sums = self.results()
         if self._n_rest:
