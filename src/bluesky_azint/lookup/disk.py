@@ -153,21 +153,23 @@ def _load(file: Any, key: str, n_pixels: int, n_bins: int) -> Lookup:  # noqa: A
     )
     if str(arrays["key"]) != key or (lookup.n_pixels, lookup.n_bins) != (n_pixels, n_bins):
         raise ValueError("it is that of something else.")
-    if not _possible(lookup):
+    if not possible(lookup):
         raise ValueError("its numbers are impossible.")
     return lookup
 
 
-def _possible(lookup: Lookup) -> bool:
-    """Whether no pixel touches a bin that there is not, which would be looked for in memory."""
+def possible(lookup: Lookup) -> bool:
+    """Whether every pixel touches bins that there are: others would be looked for in memory."""
     n_bins, n_pixels, rest = lookup.n_bins, lookup.n_pixels, lookup.rest
     last = lookup.first
     if lookup.spans is not None:
         last = lookup.first + lookup.spans.astype(np.uint32)
-    columns = 2 if lookup.spans is not None else len(lookup.offsets) - 1
     good = lookup.first.ndim == 1 and last.max(initial=0) <= n_bins
     if lookup.shares is not None:
-        good &= lookup.shares.shape == (n_pixels, columns)
+        columns = 2 if lookup.spans is not None else len(lookup.offsets) - 1
+        good &= lookup.shares.shape == (n_pixels, columns) or (
+            lookup.shares.shape == (n_pixels, 2) and lookup.cells
+        )
     if rest is not None:
         good &= rest.indptr.shape == (rest.pixels.size + 1,) and rest.indptr[0] == 0
         good &= rest.indptr[-1] == rest.bins.size == rest.weights.size

@@ -57,11 +57,10 @@ class Interval(NamedTuple):
         return self.upper - self.lower
 
     @property
-    def shares_of_two(self) -> tuple[FloatArray, FloatArray]:
-        """Shares in the first bin and the next, of boxes that touch no other."""
-        width = self.width
-        begin = (np.minimum(self.upper, self.first + 1.0) - self.lower) / width
-        return begin, np.maximum(self.upper - (self.first + 1.0), 0.0) / width
+    def share_of_next(self) -> FloatArray:
+        """Share in the bin after the first, of boxes that touch no other."""
+        share: FloatArray = np.maximum(self.upper - (self.first + 1.0), 0.0) / self.width
+        return share
 
 
 def fill_plain(
@@ -133,10 +132,9 @@ def _fill_columns(along: Interval, shares: Columns) -> Mask:
 
 
 def _fill_cells(along: Interval, across: Interval, shares: Columns) -> Mask:
-    """Shares in the other three of two bins by two."""
-    (r0, r1), (a0, a1) = along.shares_of_two, across.shares_of_two
-    for column, share in enumerate((r1 * a0, r0 * a1, r1 * a1)):
-        shares[:, column] = share
+    """Shares in the next bins along both axes."""
+    for column, interval in enumerate((along, across)):
+        shares[:, column] = interval.share_of_next
     fits: Mask = (along.last - along.first < 2) & (across.last - across.first < 2)
     return fits
 

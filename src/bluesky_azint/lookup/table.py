@@ -111,8 +111,11 @@ class Lookup:
     @property
     def cells(self) -> bool:
         """Whether the shares are those of boxes along two axes."""
-        return self.shares is not None and self.spans is None and len(self.offsets) == 4 and (
-            self.shares.shape[1] == 2
+        return (
+            self.shares is not None
+            and self.spans is None
+            and len(self.offsets) == 4
+            and (self.shares.shape[1] == 2)
         )
 
     @property

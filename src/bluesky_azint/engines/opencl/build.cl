@@ -223,7 +223,7 @@ kernel void weigh(global const double *restrict rows, global const double *restr
 }
 
 #ifdef KEY
-#define N_SHARES (COLUMNS == 0 ? 2 : COLUMNS - 1)
+#define N_SHARES (COLUMNS == 0 || (CELLS && COLUMNS == 4) ? 2 : COLUMNS - 1)
 
 struct axis {
     double lower, step;  // the first end, and the width of a bin
@@ -356,14 +356,8 @@ kernel void table(global const double *restrict rows, global const double *restr
             touching &= across.touching;
 #endif
 #if CELLS && COLUMNS == 4
-            const double r1 = share_after(box, 1.0), a1 = share_after(across, 1.0);
-            const double r0 = (MIN(box.upper, box.first + 1.0) - box.lower)
-                              / (box.upper - box.lower);
-            const double a0 = (MIN(across.upper, across.first + 1.0) - across.lower)
-                              / (across.upper - across.lower);
-            shares[3 * j] = (float)(r1 * a0);
-            shares[3 * j + 1] = (float)(r0 * a1);
-            shares[3 * j + 2] = (float)(r1 * a1);
+            shares[2 * j] = (float)share_after(box, 1.0);
+            shares[2 * j + 1] = (float)share_after(across, 1.0);
             plain &= (box.last - box.first < 2) & (across.last - across.first < 2);
 #elif CELLS
             shares[j] = (float)share_after(across, 1.0);

@@ -38,8 +38,8 @@ VALUES: dict[Callable[..., Any], str] = {
     spaces.d_star_squared: f"square(q_nm(p, k) / {float(2.0 * np.pi).hex()})",
 }
 
-# A block of rows is what a work-group takes: some for each core of a CPU, many for a GPU.
-ROWS_OF_CPU, ROWS_OF_GPU = 64, 8
+# The rows of a block, which a work-item takes alone, or many together: GPUs have many groups at work.
+ROWS_OF_ONE, ROWS_OF_MANY = 64, 8
 GROUP_OF_GPU = 128
 
 # So many odd pixels are told at once: that takes about 1 kB each.
@@ -53,10 +53,14 @@ class DeviceBuilder(Builder):
     ----------
     device
         None takes `default_device`.
+    group
+        Work-items that share a block of rows; None takes one on a CPU, and many on a GPU.
     """
 
-    def __init__(self, device: cl.Device | None = None) -> None:
+    def __init__(self, device: cl.Device | None = None, group: int | None = None) -> None:
         self._queue = on.queue_of(on.default_device() if device is None else device)
+        alone = on.is_cpu(self._queue.device)
+        self._group = (1 if alone else GROUP_OF_GPU) if group is None else group
         self._lock = threading.Lock()
 
     def extent(self, geometry: Geometry, unit: Unit, splitting: str) -> Range:
@@ -65,7 +69,7 @@ class DeviceBuilder(Builder):
         if value is None or not _able(geometry, unit):
             return super().extent(geometry, unit, splitting)
         with self._lock:
-            run = _Run(self._queue, geometry, value, splitting)
+            run = _Run(self._queue, self._group, geometry, value, splitting)
             ends = np.empty((run.groups, 2, geometry.shape[1]))
             run("extent", run.constant, np.float64(unit.scale), run.scratch(), out=[ends])
         return float(ends[:, 0].min()), float(ends[:, 1].max())
@@ -77,7 +81,7 @@ class DeviceBuilder(Builder):
         factor, angle = corrections.polarization_factor, 2.0 * corrections.polarization_offset
         weights = np.empty(geometry.shape, np.float32)
         with self._lock:
-            _Run(self._queue, geometry)(
+            _Run(self._queue, self._group, geometry)(
                 "weigh",
                 *(np.float64(geometry.dist), np.float64(geometry.dist**2)),
                 *(np.int32(corrections.solid_angle), np.int32(factor is not None)),
@@ -100,7 +104,7 @@ class DeviceBuilder(Builder):
         axes = np.array([_numbers(grid.radial, grid.radial_unit), _numbers(grid.azimuthal, None)])
         with self._lock:
             run = _Run(
-                self._queue, geometry, value, grid.splitting, around=not grid.azimuthal.undivided,
+                self._queue, self._group, geometry, value, grid.splitting, around=not grid.azimuthal.undivided,
                 KEY=on.c_type(table.first.dtype), NPT=grid.radial.npt,
                 COLUMNS=0 if layout.boxes else len(layout.offsets),
                 CELLS=int(grid.azimuthal.npt > 1),
@@ -123,6 +127,7 @@ class _Run:
     def __init__(
         self,
         queue: cl.CommandQueue,
+        group: int,
         geometry: Geometry,
         value: str = "0",
         splitting: str = "no",
@@ -130,9 +135,8 @@ class _Run:
         around: bool = False,
         **macros: int | str,
     ) -> None:
-        cpu = on.is_cpu(queue.device)
-        self._queue, self._shape = queue, geometry.shape
-        self._group, rows = (1, ROWS_OF_CPU) if cpu else (GROUP_OF_GPU, ROWS_OF_GPU)
+        self._queue, self._group, self._shape = queue, group, geometry.shape
+        rows = ROWS_OF_ONE if group == 1 else ROWS_OF_MANY
         self._kernels = on.kernels(
             queue.context, "build.cl", f"#define VALUE(p, k) ({value})",
             GROUP=self._group, ROWS=rows, AROUND=int(around),

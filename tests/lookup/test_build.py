@@ -95,7 +95,7 @@ def test_the_table_is_compact(splitting: str, npt: int, columns: int) -> None:
 @pytest.mark.parametrize("splitting", SPLITTINGS)
 @pytest.mark.parametrize(("npt", "npt_azim"), [(60, None), (400, None), (30, 20)])
 def test_the_table_holds_the_shares(splitting: str, npt: int, npt_azim: int | None) -> None:
-    ranges = {"radial_range": (2.0, 20.0), "azimuth_range": (-100.0, 170.0)}
+    ranges: dict[str, Any] = {"radial_range": (2.0, 20.0), "azimuth_range": (-100.0, 170.0)}
     grid = make_grid(GEOMETRY, TTH_DEG, splitting, npt, npt_azim=npt_azim, **ranges)
     usable = np.ones(GEOMETRY.shape, dtype=bool)
     shares = split_block(GEOMETRY, grid, slice(0, 130), usable)
