@@ -1,6 +1,8 @@
 """Frames move to the device while others are summed there: none is mixed up with another."""
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from bluesky_azint.engines import BadValues, FrameSums, Wanted
 from bluesky_azint.engines.opencl import overlap
 from bluesky_azint.engines.opencl.device import default_device, queue_of
+from bluesky_azint.engines.opencl.gather import Gather
 from bluesky_azint.engines.opencl.local import Local
 from bluesky_azint.engines.opencl.overlap import Answer, Overlap, Pinned, is_pinned
 from bluesky_azint.lookup import Lookup
@@ -71,9 +74,28 @@ def test_pinned_frames_are_sent_from_where_they_are(
     frames[:] = np.arange(SIZE) * np.arange(1, 4)[:, np.newaxis]
     assert is_pinned(frames[1])
     assert not is_pinned(np.ones(3)[1:])
-    monkeypatch.setattr(overlap._Place, "_send_copy", None)
+    monkeypatch.setattr(overlap._Place, "_copy_pieces", None)
     for sums, frame in zip(moving.sum_frames(frames), frames, strict=True):
         np.testing.assert_array_equal(sums.signal, expected(frame))
+
+
+@pytest.mark.parametrize("part", ["local", "gather"])
+def test_sums_wait_for_the_frame(part: str, local: Local) -> None:
+    queue = queue_of(default_device())
+    every = np.arange(SIZE)
+    gather = Gather(queue, LOOKUP.matrix, every, BadValues(), Wanted())
+    moving = Overlap(queue, [local if part == "local" else gather])
+    zeros, ones = np.zeros((2, SIZE), np.uint16), np.ones((2, SIZE), np.uint16)
+    moving.sum_frames(zeros)
+    gate = cl.UserEvent(queue.context)
+    for place in moving._places:
+        cl.enqueue_barrier(place._queue, wait_for=[gate])
+    with ThreadPoolExecutor(1) as pool:  # which does not hold this thread up, either
+        summed = pool.submit(moving.sum_frames, ones)
+        time.sleep(0.05)
+        gate.set_status(cl.command_execution_status.COMPLETE)
+        for sums in summed.result():
+            np.testing.assert_array_equal(sums.signal, expected(ones[0]))
 
 
 def test_a_frame_that_fails_leaves_nothing_behind(local: Local) -> None:

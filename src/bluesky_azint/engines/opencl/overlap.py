@@ -162,31 +162,36 @@ class _Place:
         self._queue, self._pool = queue, pool
         self._there: cl.Buffer | None = None
         self._here: Pinned | None = None
+        # When the event of a copy is let go, pyopencl waits for the copy: they are kept till then.
+        self._copies: list[cl.Event] = []
 
     def send(self, frame: Frames) -> tuple[cl.Buffer, cl.Event]:
         """The frame on the device, once the event has come."""
         values = frame.view(np.uint8)
         if self._there is None or self._there.size < values.size:
             self._there = cl.Buffer(self._queue.context, cl.mem_flags.READ_ONLY, values.size)
+        self._copies.clear()
         if is_pinned(frame):
-            copied = cl.enqueue_copy(self._queue, self._there, values, is_blocking=False)
+            self._copy(self._there, values, 0)
         else:
-            copied = self._send_copy(values, self._there)
-        self._queue.flush()
-        return self._there, copied
+            self._copy_pieces(self._there, values)
+        return self._there, self._copies[-1]
 
-    def _send_copy(self, values: NDArray[np.uint8], there: cl.Buffer) -> cl.Event:
+    def _copy_pieces(self, there: cl.Buffer, values: NDArray[np.uint8]) -> None:
         if self._here is None or self._here.array.size < values.size:
             self._here = Pinned(self._queue, values.size)
         here = self._here.array
 
-        def copy(start: int) -> slice:
+        def pin(start: int) -> slice:
             piece = slice(start, min(start + PIECE, values.size))
             np.copyto(here[piece], values[piece])
             return piece
 
-        for piece in self._pool.map(copy, range(0, values.size, PIECE)):
-            copied = cl.enqueue_copy(
-                self._queue, there, here[piece], dst_offset=piece.start, is_blocking=False
-            )
-        return copied
+        for piece in self._pool.map(pin, range(0, values.size, PIECE)):
+            self._copy(there, here[piece], piece.start)
+
+    def _copy(self, there: cl.Buffer, values: NDArray[np.uint8], start: int) -> None:
+        self._copies.append(
+            cl.enqueue_copy(self._queue, there, values, dst_offset=start, is_blocking=False)
+        )
+        self._queue.flush()
