@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-# A bin of which less than this part is left holds nothing but rounding errors.
+# A bin that holds less than this of a pixel, or of which less than this part is left, holds nothing
+# but rounding errors.
 EMPTY = 1e-9
+
+# Pixels of which double precision is kept at once.
+BLOCK = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +52,15 @@ class Normalization:
 
     def without(self, other: Self) -> Self:
         """These sums less those of some pixels; exactly zero where no pixel is left."""
-        left = self.count - other.count > EMPTY * self.count
+        left = type(self)(
+            *(getattr(self, field.name) - getattr(other, field.name) for field in fields(self))
+        )
+        return left.where(left.count > EMPTY * self.count)
+
+    def where(self, filled: NDArray[np.bool_]) -> Self:
+        """These sums in some bins, and zero in all others."""
         return type(self)(
-            *(
-                np.where(left, getattr(self, field.name) - getattr(other, field.name), 0.0)
-                for field in fields(self)
-            )
+            *(np.where(filled, getattr(self, field.name), 0.0) for field in fields(self))
         )
 
 
@@ -105,17 +112,28 @@ class PixelWeights:
         """The sums over all pixels, by an engine of which they are the pixels."""
         one = engine.sum_map(np.ones(self.weight.size, dtype=np.uint8))
         weight = engine.sum_map(self.weight)
-        squared = engine.sum_map(np.multiply(self.weight, self.weight, dtype=np.float64))
         zero = np.zeros_like(one.signal)
         variance = None if self.dark_variance is None else engine.sum_map(self.dark_variance)
-        return Normalization(
+        sums = Normalization(
             count=one.signal,
             count2=_square(one),
             weight=weight.signal,
-            weight2=_square(squared),
+            weight2=_sums_of_squares(self.weight, engine),
             dark=zero if self.dark is None else engine.sum_map(self.dark).signal,
             dark_variance=zero if variance is None else _square(variance),
         )
+        return sums.where(sums.count > EMPTY)
+
+
+def _sums_of_squares(weights: NDArray[np.float32], engine: Engine) -> FloatArray:
+    """The sums of the squared weights, with what single precision leaves out added."""
+    squares = weights * weights
+    sums = _square(engine.sum_map(squares))
+    for start in range(0, weights.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        exact = np.multiply(weights[block], weights[block], dtype=np.float64)
+        squares[block] = exact - squares[block]
+    return sums + _square(engine.sum_map(squares))
 
 
 def _square(sums: FrameSums) -> FloatArray:

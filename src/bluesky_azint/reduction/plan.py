@@ -154,7 +154,10 @@ def _pixel_weights(
 
 def _unusable(geometry: Geometry, maps: PixelMaps, pixels: PixelWeights) -> Mask:
     """Pixels never to be used: masked, or without a finite weight and dark."""
-    unusable = ~np.isfinite(pixels.weight) | (pixels.weight == 0)
+    weight = pixels.weight
+    unusable = np.zeros(weight.size, dtype=bool)
+    if not 0 < weight.min(initial=np.inf) <= weight.max(initial=0.0) < np.inf:
+        unusable = ~np.isfinite(weight) | (weight == 0)
     for values in (pixels.dark, pixels.dark_variance):
         if values is not None:
             unusable |= ~np.isfinite(values)

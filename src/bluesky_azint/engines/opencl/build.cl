@@ -15,8 +15,8 @@
  * AROUND   whether the azimuth is one of the axes
  * VALUE(p, k)   radial coordinate of a place, with k = 4e-9 pi / wavelength
  * For `table` also
- * KEY      type of a bin number              NPT    number of radial bins
- * COLUMNS  as in stream.cl                   CELLS  whether shares are those of two bins by two
+ * KEY      type of a bin number              COLUMNS  as in stream.cl
+ * CELLS    whether shares are those of two bins by two
  */
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -298,7 +298,7 @@ kernel void table(global const double *restrict rows, global const double *restr
                   global const double *restrict knot_columns,
                   const int n1, const int n2, const double k,
                   global const double *restrict axes, const double degrees,
-                  global const uchar *restrict mask, const uint n_bins,
+                  global const uchar *restrict mask, const int npt, const uint n_bins,
                   global double *restrict scratch,
                   global KEY *restrict all_first, global float *restrict all_shares,
                   global ushort *restrict all_spans, global uchar *restrict all_odd)
@@ -351,7 +351,7 @@ kernel void table(global const double *restrict rows, global const double *restr
             const double far1 = FMAX(t0, t1), far2 = FMAX(t2, t3), far = FMAX(far1, far2);
             const struct interval across =
                 interval_of(where, MIN(far, 0.5 * azimuthal.turn), azimuthal, 1);
-            first += across.first * NPT;
+            first += across.first * npt;
             plain &= across.plain;
             touching &= across.touching;
 #endif
@@ -410,12 +410,12 @@ kernel void table(global const double *restrict rows, global const double *restr
             }
 #else
             first = FLOOR(position);
-            plain = (first >= 0) & (first < NPT);
+            plain = (first >= 0) & (first < npt);
             touching = 0;
 #if AROUND
             const double line = FLOOR(where);
             plain &= (line >= 0) & (line < azimuthal.end);
-            first += line * NPT;
+            first += line * npt;
 #endif
 #endif
             plain &= usable;

@@ -61,7 +61,9 @@ class DeviceBuilder(Builder):
         self._queue = on.queue_of(on.default_device() if device is None else device)
         alone = on.is_cpu(self._queue.device)
         self._group = (1 if alone else GROUP_OF_GPU) if group is None else group
+        # Kernels belong to one call at a time.
         self._lock = threading.Lock()
+        self._known: dict[tuple[object, ...], dict[str, cl.Kernel]] = {}
 
     def extent(self, geometry: Geometry, unit: Unit, splitting: str) -> Range:
         """Smallest and largest finite value that the pixels cover."""
@@ -69,7 +71,7 @@ class DeviceBuilder(Builder):
         if value is None or not _able(geometry, unit):
             return super().extent(geometry, unit, splitting)
         with self._lock:
-            run = _Run(self._queue, self._group, geometry, value, splitting)
+            run = self._run(geometry, value, splitting)
             ends = np.empty((run.groups, 2, geometry.shape[1]))
             run("extent", run.constant, np.float64(unit.scale), run.scratch(), out=[ends])
         return float(ends[:, 0].min()), float(ends[:, 1].max())
@@ -81,7 +83,7 @@ class DeviceBuilder(Builder):
         factor, angle = corrections.polarization_factor, 2.0 * corrections.polarization_offset
         weights = np.empty(geometry.shape, np.float32)
         with self._lock:
-            _Run(self._queue, self._group, geometry)(
+            self._run(geometry)(
                 "weigh",
                 *(np.float64(geometry.dist), np.float64(geometry.dist**2)),
                 *(np.int32(corrections.solid_angle), np.int32(factor is not None)),
@@ -103,15 +105,15 @@ class DeviceBuilder(Builder):
         masked = np.zeros(n_pixels, np.uint8) if mask is None else mask.ravel().view(np.uint8)
         axes = np.array([_numbers(grid.radial, grid.radial_unit), _numbers(grid.azimuthal, None)])
         with self._lock:
-            run = _Run(
-                self._queue, self._group, geometry, value, grid.splitting, around=not grid.azimuthal.undivided,
-                KEY=on.c_type(table.first.dtype), NPT=grid.radial.npt,
+            run = self._run(
+                geometry, value, grid.splitting, around=not grid.azimuthal.undivided,
+                KEY=on.c_type(table.first.dtype),
                 COLUMNS=0 if layout.boxes else len(layout.offsets),
                 CELLS=int(grid.azimuthal.npt > 1),
             )  # fmt: skip
             run("table", run.constant, run.constants(axes),
                 np.float64(grid.azimuthal_unit.scale), run.constants(masked),
-                np.uint32(grid.n_bins), run.scratch(),
+                np.int32(grid.radial.npt), np.uint32(grid.n_bins), run.scratch(),
                 out=[table.first, table.shares, table.spans, odd])  # fmt: skip
         pixels = np.flatnonzero(odd.view(np.bool_))
         rest = [
@@ -119,6 +121,29 @@ class DeviceBuilder(Builder):
             for start in range(0, pixels.size, ODD_AT_ONCE)
         ]
         return table.lookup(layout, rest)
+
+    def _run(
+        self,
+        geometry: Geometry,
+        value: str = "0",
+        splitting: str = "no",
+        *,
+        around: bool = False,
+        **macros: int | str,
+    ) -> _Run:
+        """Kernels for a detector."""
+        macros |= {
+            "GROUP": self._group,
+            "ROWS": ROWS_OF_ONE if self._group == 1 else ROWS_OF_MANY,
+            "AROUND": int(around),
+            "BOXES": int(splitting in ("bbox", "pseudo")),
+            "FULL": int(splitting == "full"),
+        }
+        key = value, *macros.values()
+        if key not in self._known:
+            prelude = f"#define VALUE(p, k) ({value})"
+            self._known[key] = on.kernels(self._queue.context, "build.cl", prelude, **macros)
+        return _Run(self._queue, self._group, self._known[key], geometry)
 
 
 class _Run:
@@ -128,21 +153,12 @@ class _Run:
         self,
         queue: cl.CommandQueue,
         group: int,
+        kernels: dict[str, cl.Kernel],
         geometry: Geometry,
-        value: str = "0",
-        splitting: str = "no",
-        *,
-        around: bool = False,
-        **macros: int | str,
     ) -> None:
-        self._queue, self._group, self._shape = queue, group, geometry.shape
-        rows = ROWS_OF_ONE if group == 1 else ROWS_OF_MANY
-        self._kernels = on.kernels(
-            queue.context, "build.cl", f"#define VALUE(p, k) ({value})",
-            GROUP=self._group, ROWS=rows, AROUND=int(around),
-            BOXES=int(splitting in ("bbox", "pseudo")), FULL=int(splitting == "full"), **macros,
-        )  # fmt: skip
-        self.groups = -(-geometry.shape[0] // rows)
+        self._queue, self._group, self._kernels = queue, group, kernels
+        self._shape = geometry.shape
+        self.groups = -(-geometry.shape[0] // (ROWS_OF_ONE if group == 1 else ROWS_OF_MANY))
         self._places = [*self._sums_of(geometry, 0.5), *self._sums_of(geometry, 0.0)]
         self.constant = np.float64(4e-9 * np.pi / (geometry.wavelength or np.nan))
 
