@@ -12,19 +12,20 @@
  * Files may be damaged: nothing is read outside a chunk, nor written outside a block.
  *
  * PIXEL    type of a pixel, unsigned      KEY      type of a bin number
- * SUM      type of a sum                  COLUMNS  bins a pixel may touch, 1, 2, 4 or 8
+ * SUM      type of a sum                  COLUMNS  bins a pixel may touch, 1, 2, 4 or 8;
+ *                                                  0 for wide boxes
  * WANT     0 the signal; 1 squares, too   FRAMES   chunks side by side, 1 or 4
  * BYTES    of a pixel                     SIZE     most bytes in a block
  * FEW      which part of the pixels, in 1/64, is few
  * BAD(v)   whether a value is bad; those that are have the highest bit
  *
  * The lanes of a bin, with v the value and u its share in the other bin: v, v u, of squares v u^2;
- * of more columns, with c the share in each: v c, of squares v c^2.
+ * of more columns, with c the share in each: v c, of squares v c^2; of boxes as in stream.cl.
  */
 #define BITS (8 * BYTES)
 #define PAD 32 // what is copied at once, and so what a copy may write too much
 
-#define LANES (COLUMNS == 1 ? 1 : COLUMNS == 2 ? 2 + WANT : COLUMNS * (1 + WANT))
+#define LANES (COLUMNS == 1 ? 1 : COLUMNS == 2 ? 2 + WANT : (COLUMNS ? COLUMNS : 2) * (1 + WANT))
 /* Of one frame, lanes fill whole vectors. */
 #define STRIDE (FRAMES == 1 && LANES == 3 ? 4 : LANES)
 
@@ -249,6 +250,7 @@ static int survey(struct block *block, global const uchar *used)
 struct table {
     global const KEY *first;
     global const float *shares;
+    global const ushort *spans;
     global V *histogram;
     global int *bad;
     int n_bad;
@@ -258,7 +260,24 @@ struct table {
 static inline void add(const struct table *table, const int pixel, const V v)
 {
     global V *lanes = table->histogram + (size_t)table->first[pixel] * STRIDE;
-#if COLUMNS > 2
+#if COLUMNS == 0
+    global const float *ends = table->shares + (size_t)pixel * 2;
+    const int span = table->spans[pixel];
+    global V *last = lanes + span * STRIDE;
+    const SUM b = ends[1];
+    const SUM m = span > 1 ? (1 - (SUM)ends[0] - b) / (span - 1) : 0;
+    const SUM a = span > 1 ? (SUM)ends[0] : 1 - b;
+    lanes[0] += v * (a - m);
+    lanes[1] += v * m;
+    last[0] += v * b;
+    last[1] -= v * m;
+#if WANT
+    lanes[2] += v * (a * a - m * m);
+    lanes[3] += v * (m * m);
+    last[2] += v * (b * b);
+    last[3] -= v * (m * m);
+#endif
+#elif COLUMNS > 2
     global const float *others = table->shares + (size_t)pixel * (COLUMNS - 1);
     SUM shares[COLUMNS];
     shares[0] = 1;
@@ -479,16 +498,17 @@ static int first_wanted(global const int *pixels, const int n, const int start)
 __attribute__((reqd_work_group_size(1, 1, 1)))
 kernel void sum_blocks(EACH(CHUNK), global const int2 *blocks, const int n_blocks,
                        const int in_block, global const KEY *first, global const float *shares,
-                       global const uchar *used, global const int *rest, const int n_rest,
-                       global PIXEL *values, global V *histograms, global int *bad,
-                       global int *n_bad, global int4 *wrong, const int n_bins, const int n_pixels)
+                       global const ushort *spans, global const uchar *used,
+                       global const int *rest, const int n_rest, global PIXEL *values,
+                       global V *histograms, global int *bad, global int *n_bad,
+                       global int4 *wrong, const int n_bins, const int n_pixels)
 {
     const int item = get_global_id(0), stretch = (n_blocks - 1) / (int)get_global_size(0) + 1;
     const int end = min((item + 1) * stretch, n_blocks), size = (n_bins + 1) * STRIDE;
     const int full = n_pixels / 8 * 8, start = min(item * stretch * in_block, full);
     global const uchar *const chunks[FRAMES] = {EACH(THIS_CHUNK)};
     const int sizes[FRAMES] = {EACH(THIS_SIZE)};
-    struct table table = {first, shares, histograms + (size_t)item * size,
+    struct table table = {first, shares, spans, histograms + (size_t)item * size,
                           bad + (size_t)start * FRAMES, 0, n_pixels};
     struct block unpacked[FRAMES];
     int r = first_wanted(rest, n_rest, start);
@@ -552,15 +572,17 @@ static inline V total(global const V *histograms, const int items, const int n_b
     return sum;
 }
 
-/* What belongs to each bin, one work-item per bin. sums: the signal, then the squares.
+/* What belongs to each bin, one work-item per bin. sums: the signal, then the squares; of boxes
+ * lane after lane.
  * offsets: how far from its first bin the bins of a pixel are. */
 kernel void collect(global const V *histograms, const int items, global const int *offsets,
                     global V *sums)
 {
     const int bin = get_global_id(0), n_bins = get_global_size(0);
 #define TOTAL(bin, lane) ((bin) < 0 ? 0 : total(histograms, items, n_bins, bin, lane))
-#if COLUMNS == 1
-    sums[bin] = TOTAL(bin, 0);
+#if COLUMNS < 2
+    for (int lane = 0; lane < LANES; lane++)
+        sums[lane * n_bins + bin] = TOTAL(bin, lane);
 #elif COLUMNS == 2
     const V all = TOTAL(bin, 0), parts = TOTAL(bin, 1);
     sums[bin] = all - parts + TOTAL(bin - offsets[1], 1);

@@ -64,10 +64,10 @@ class Chunks:
     def takes(self, packed: PackedFrames) -> bool:
         """Whether it can sum such frames.
 
-        Where it can it is faster than a decoder and `Stream`, whatever the counts and the look-up:
-        of an Eiger 4M frame (1000 bins, errors, four frames at once) it takes, with 0.1, 3 and 100
-        counts per pixel, 3.0, 3.8 and 4.9 ms without splitting and 3.7, 4.8 and 5.9 ms with it; a
-        decoder alone 4.5 to 5 ms. Frames alone take 3.1, 5.8 and 6.5 ms, and 4.7, 8.4 and 9.3 ms.
+        Where it can, it is faster than a decoder and `Stream`, whatever the counts: of an Eiger 4M
+        frame (1000 bins, errors, four at once) it takes, with 0.1, 3 and 100 counts per pixel, 3.0,
+        3.8 and 4.7 ms of a CPU without splitting, and 3.7, 4.9 and 5.8 ms with it; a decoder alone
+        takes 4.5 to 5 ms. Of one frame at a time: 3.1, 5.2 and 5.8 ms; 5.0, 7.0 and 7.8 ms.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Chunks:
             dtype.kind == "u"
             and dtype.itemsize <= 4
             and self._stream.keys.places is None
-            and lookup.spans is None
+            and not lookup.cells
             and self.wanted.spread is None
             and (interval is None or interval[0] > np.iinfo(dtype).max // 2)
             and max(sizes, default=0) <= MOST_BYTES
@@ -165,7 +165,7 @@ class _Program(Program):
             _check(packed, frame, number, n_blocks, problem)
         self.kernels["sum_blocks"](
             queue, (n_items,), (1,), *chunks, places, np.int32(n_blocks), np.int32(block),
-            *self.stream.table[:2], self._used, self._rest, np.int32(self._n_rest),
+            *self.stream.table[:3], self._used, self._rest, np.int32(self._n_rest),
             self._values_there, self.histograms, self.bad, self.n_bad, self._wrong_there,
             np.int32(lookup.n_bins), np.int32(lookup.n_pixels),
         )  # fmt: skip
