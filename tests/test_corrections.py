@@ -8,6 +8,7 @@ import pytest
 
 import bluesky_azint as ba
 from bluesky_azint.corrections import (
+    Corrections,
     absorption_from_incidence,
     polarization_from_position,
     solid_angle_from_incidence,
@@ -90,3 +91,17 @@ def test_absorption_between_its_limits() -> None:
     for wrong in (1.0, -0.1, np.nan):
         with pytest.raises(RecipeError, match="The transmission of the sensor is"):
             absorption_from_incidence(cosine, wrong)
+
+
+def test_corrections_are_multiplied() -> None:
+    geometry = ba.Geometry(detector=ba.Detector(1e-3, 1e-3, (7, 5)), dist=0.1, rot1=0.2)
+    solid = geometry.solid_angle()
+    polarization = polarization_from_position(*geometry.centres(), 0.9, 0.3)
+    absorbed = absorption_from_incidence(geometry.cos_incidence(), 0.2)
+    everything = Corrections(
+        polarization_factor=0.9, polarization_offset=0.3, sensor_transmission=0.2
+    )
+    expected = solid * polarization * absorbed
+    np.testing.assert_allclose(everything(geometry), expected, rtol=1e-15)
+    np.testing.assert_array_equal(Corrections()(geometry, slice(2, 4)), solid[2:4])
+    assert (Corrections(solid_angle=False)(geometry) == np.ones((7, 5))).all()

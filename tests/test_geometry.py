@@ -350,3 +350,34 @@ def test_parallax_needs_a_sensor_and_a_wavelength() -> None:
     rapid = dataclasses.replace(ba.detector("Rapid"), sensor=Sensor("Si"))
     with pytest.raises(GeometryError, match="needs a flat detector"):
         ba.Geometry(detector=rapid, wavelength=1e-10, parallax=True)
+
+
+def test_a_regular_detector_is_its_rows_and_columns() -> None:
+    small = ba.Geometry(
+        detector=ba.Detector(1e-3, 0.9e-3, (7, 5)),
+        dist=0.1,
+        poni1=0.002,
+        rot1=0.1,
+        rot2=0.2,
+        rot3=0.3,
+    )
+    for orientation in (1, 2, 3, 4):
+        geometry = small.with_orientation(orientation)
+        assert geometry.regular
+        for offset, expected in ((0.5, geometry.centres()), (0.0, geometry.knots())):
+            rows, columns = geometry.rows_and_columns(offset)
+            for row, column, place in zip(rows, columns, expected, strict=True):
+                np.testing.assert_array_equal(row + column, place)
+        pixels = np.array([3, 0, 34, 17])
+        centres, corners = geometry.places_of(pixels)
+        np.testing.assert_array_equal(centres.y, geometry.centres().y.ravel()[pixels])
+        expected_corners = geometry.at_corners(lambda place: place.x).reshape(-1, 4)
+        np.testing.assert_array_equal(corners.x, expected_corners[pixels])
+
+
+def test_what_is_not_regular_is_not() -> None:
+    detector = ba.Detector(1e-3, 1e-3, (7, 5))
+    moved = detector.displaced(np.zeros((7, 5)), np.full((7, 5), 0.1))
+    assert not ba.Geometry(detector=moved).regular
+    sensor = dataclasses.replace(detector, sensor=Sensor("Si", 450e-6))
+    assert not ba.Geometry(detector=sensor, parallax=True, wavelength=1e-10).regular

@@ -17,7 +17,7 @@ from bluesky_azint.units import unit
 POSE: dict[str, Any] = {
     "dist": 0.12,
     "poni1": 0.05,
-    "poni2": 0.013,
+    "poni2": 0.033,
     "rot1": 0.12,
     "rot2": -0.07,
     "rot3": 0.3,

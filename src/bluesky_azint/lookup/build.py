@@ -1,7 +1,7 @@
 """Build: sort the pixels of a detector into the bins of a grid.
 
 In blocks of rows, in double precision, so that little memory is needed beside the table itself.
-Most pixels of a block are told at once (`plain`), the odd ones, and polygons, one bin after another.
+Most pixels of a block are told at once (`plain`, `polygons`), the odd ones one after another.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bluesky_azint.geometry import Geometry
 from bluesky_azint.grid import Grid, along_axes, along_axes_of, in_blocks, split_some
 from bluesky_azint.lookup.layout import Layout, Rows, pack
 from bluesky_azint.lookup.plain import fill_plain
+from bluesky_azint.lookup.polygons import fill_polygons
 from bluesky_azint.lookup.table import Lookup
 from bluesky_azint.splitting import Shares
 
@@ -77,6 +78,8 @@ def _fill(
     odd = usable
     if grid.splitting in PLAIN:
         odd = fill_plain(grid, *along, usable, block)
+    elif grid.splitting == "full" and grid.azimuthal.undivided and along[1] is not None:
+        odd = fill_polygons(along[0], along[1], usable, block)
     pixels = np.flatnonzero(odd)
     packed = pack(split_some(grid, *along, pixels), pixels.size, grid.n_bins, layout)
     block.put(pixels, packed)
