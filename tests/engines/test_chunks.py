@@ -165,6 +165,9 @@ def test_wide_boxes(square: bool) -> None:
     ends = rng.random((plain.n_pixels, 2)) * np.where(spans > 0, 0.1, 0)[:, np.newaxis]
     ends[spans == 0] = 1, 0
     ends[spans == 1, 0] = 1 - ends[spans == 1, 1].astype(np.float32)
+    # Of unused pixels the table says nothing.
+    unused = plain.first == N_BINS
+    spans[unused], ends[unused] = 60_000, np.nan
     lookup = Lookup(N_BINS, plain.first, ends.astype(np.float32), spans=spans.astype(np.uint16))
     chunks = chunks_of(lookup, wanted=Wanted(square=square))
     for number, mean in ((1, 3.0), (4, 0.3)):

@@ -254,6 +254,7 @@ struct table {
     global V *histogram;
     global int *bad;
     int n_bad;
+    int n_bins;  // also the key of unused pixels
     int n_pixels;
 };
 
@@ -262,11 +263,16 @@ static inline void add(const struct table *table, const int pixel, const V v)
     global V *lanes = table->histogram + (size_t)table->first[pixel] * STRIDE;
 #if COLUMNS == 0
     global const float *ends = table->shares + (size_t)pixel * 2;
-    const int span = table->spans[pixel];
+    /* Of unused pixels the table says nothing. */
+    const int span = table->first[pixel] == table->n_bins ? 0 : table->spans[pixel];
     global V *last = lanes + span * STRIDE;
     const SUM b = ends[1];
     const SUM m = span > 1 ? (1 - (SUM)ends[0] - b) / (span - 1) : 0;
     const SUM a = span > 1 ? (SUM)ends[0] : 1 - b;
+#if FRAMES == 1 && WANT
+    *(global sums4 *)lanes += v * (sums4){a - m, m, a * a - m * m, m * m};
+    *(global sums4 *)last += v * (sums4){b, -m, b * b, -m * m};
+#else
     lanes[0] += v * (a - m);
     lanes[1] += v * m;
     last[0] += v * b;
@@ -276,6 +282,7 @@ static inline void add(const struct table *table, const int pixel, const V v)
     lanes[3] += v * (m * m);
     last[2] += v * (b * b);
     last[3] -= v * (m * m);
+#endif
 #endif
 #elif COLUMNS > 2
     global const float *others = table->shares + (size_t)pixel * (COLUMNS - 1);
@@ -509,7 +516,7 @@ kernel void sum_blocks(EACH(CHUNK), global const int2 *blocks, const int n_block
     global const uchar *const chunks[FRAMES] = {EACH(THIS_CHUNK)};
     const int sizes[FRAMES] = {EACH(THIS_SIZE)};
     struct table table = {first, shares, spans, histograms + (size_t)item * size,
-                          bad + (size_t)start * FRAMES, 0, n_pixels};
+                          bad + (size_t)start * FRAMES, 0, n_bins, n_pixels};
     struct block unpacked[FRAMES];
     int r = first_wanted(rest, n_rest, start);
 
