@@ -7,9 +7,10 @@
  *
  * PIXEL    type of a pixel               KEY      type of a key
  * SUM      type of a sum                 COLUMNS  bins a pixel may touch; 0 for wide boxes
+ * CELLS    whether the four columns are those of boxes along two axes, 0 or 1
  * WANT     0 the signal; 1 squares, too; 2 the spread, too
  * DARK     whether a dark is subtracted for the spread, 0 or 1
- * FRAMES   frames side by side, 1 or 4   SUBS     histograms per work-item, 1, 2 or 4
+ * FRAMES   frames side by side, 1 or 4   SUBS     histograms per work-item, 1, 2, 4 or 8
  * TRUTH    the signed integer type of the size of a pixel
  * LOCAL    whether keys are numbered within each work-item, 0 or 1
  * BAD(v)   whether a value is bad
@@ -24,7 +25,7 @@
  */
 #define BLOCK 16
 #define KINDS (WANT + 1)
-#define N_SHARES (COLUMNS == 0 ? 2 : COLUMNS - 1)
+#define N_SHARES (COLUMNS == 0 || CELLS ? 2 : COLUMNS - 1)
 
 #if COLUMNS == 0
 #define LANES (2 * KINDS)
@@ -112,11 +113,21 @@ static inline void lanes(V *lane, const V v, const V s, const U w, const size_t 
 #endif
 #else
     U c[COLUMNS];
+#if CELLS
+    U next[2];
+    load_shares(next, shares, i);
+    const U both = next[0] * next[1];
+    c[0] = 1 - next[0] - next[1] + both;
+    c[1] = next[0] - both;
+    c[2] = next[1] - both;
+    c[3] = both;
+#else
     load_shares(c + 1, shares, i);
     c[0] = 1;
     #pragma unroll
     for (int k = 1; k < COLUMNS; k++)
         c[0] -= c[k];
+#endif
     #pragma unroll
     for (int k = 0; k < COLUMNS; k++) {
         lane[k] = v * c[k];
@@ -159,47 +170,76 @@ static inline void box_lanes(V *begin, V *end, const V v, const V s, const U w, 
         end[k + 1] = -begin[k + 1];
 }
 
-/* Add lanes to the histograms of a work-item. keys: of the STEP pixels, times STRIDE. */
-#if FRAMES == 1
-#define AT(type, j) (*(global type *)(own + (j) % SUBS * all + keys[j]))
-#else
-#define AT(type, l) (*(global type *)(own + keys[0] + (l) * FRAMES))
-#endif
+/* Four vectors turned round: the first of all, the second of all ... */
+static inline void turn(V *row, const V a, const V b, const V c, const V d)
+{
+    const V ab0 = SHUFFLE(a, b, 0, 4, 2, 6), ab1 = SHUFFLE(a, b, 1, 5, 3, 7);
+    const V cd0 = SHUFFLE(c, d, 0, 4, 2, 6), cd1 = SHUFFLE(c, d, 1, 5, 3, 7);
+    row[0] = SHUFFLE(ab0, cd0, 0, 1, 4, 5);
+    row[1] = SHUFFLE(ab1, cd1, 0, 1, 4, 5);
+    row[2] = SHUFFLE(ab0, cd0, 2, 3, 6, 7);
+    row[3] = SHUFFLE(ab1, cd1, 2, 3, 6, 7);
+}
+
+/* Add the lanes of a step to histograms. keys: of its pixels, times STRIDE. */
+#define AT(type, keys, k) (*(global type *)(own + (k) % SUBS * all + keys[k]))
 static inline void add(global SUM *restrict own, const size_t all, const size_t *keys,
                        const V *lane)
 {
 #if FRAMES > 1
     #pragma unroll
     for (int l = 0; l < LANES; l++)
-        AT(V, l) += lane[l];
+        *(global V *)(own + keys[0] + l * FRAMES) += lane[l];
 #elif LANES == 1
-    AT(SUM, 0) += lane[0].x;
-    AT(SUM, 1) += lane[0].y;
-    AT(SUM, 2) += lane[0].z;
-    AT(SUM, 3) += lane[0].w;
+    #pragma unroll
+    for (int k = 0; k < 4; k++)
+        AT(SUM, keys, k) += lane[0][k];
 #elif LANES == 2
-    const V even = SHUFFLE(lane[0], lane[1], 0, 4, 2, 6);
-    const V odd = SHUFFLE(lane[0], lane[1], 1, 5, 3, 7);
-    AT(PAIR, 0) += even.xy;
-    AT(PAIR, 1) += odd.xy;
-    AT(PAIR, 2) += even.zw;
-    AT(PAIR, 3) += odd.zw;
+    #pragma unroll
+    for (int k = 0; k < 4; k++)
+        AT(PAIR, keys, k) += (PAIR){lane[0][k], lane[1][k]};
 #else
     #pragma unroll
-    for (int l = 0; l < LANES; l += 4) {  /* four lanes of four pixels, turned round */
-        const V a = lane[l], b = lane[l + 1];
-        const V c = lane[min(l + 2, LANES - 1)], d = lane[min(l + 3, LANES - 1)];
-        const V ab0 = SHUFFLE(a, b, 0, 4, 2, 6), ab1 = SHUFFLE(a, b, 1, 5, 3, 7);
-        const V cd0 = SHUFFLE(c, d, 0, 4, 2, 6), cd1 = SHUFFLE(c, d, 1, 5, 3, 7);
-        global V *at0 = &AT(V, 0) + l / 4, *at1 = &AT(V, 1) + l / 4;
-        global V *at2 = &AT(V, 2) + l / 4, *at3 = &AT(V, 3) + l / 4;
-        *at0 += SHUFFLE(ab0, cd0, 0, 1, 4, 5);
-        *at1 += SHUFFLE(ab1, cd1, 0, 1, 4, 5);
-        *at2 += SHUFFLE(ab0, cd0, 2, 3, 6, 7);
-        *at3 += SHUFFLE(ab1, cd1, 2, 3, 6, 7);
+    for (int l = 0; l < LANES; l += 4) {
+        V row[4];
+        turn(row, lane[l], lane[l + 1], lane[min(l + 2, LANES - 1)], lane[min(l + 3, LANES - 1)]);
+        #pragma unroll
+        for (int k = 0; k < 4; k++)
+            (&AT(V, keys, k))[l / 4] += row[k];
     }
 #endif
 }
+
+/* The same of two steps, by turns: neighbours often have one key, and each addition would wait for
+ * the one before. Of more lanes, some would have to leave the registers. */
+#define PAIRED (FRAMES == 1 && LANES > 1 && LANES <= 4)
+#if PAIRED
+static inline void add_two(global SUM *restrict own, const size_t all, const size_t *p,
+                           const size_t *q, const V *a, const V *b)
+{
+#if LANES == 2
+    const V even0 = SHUFFLE(a[0], a[1], 0, 4, 2, 6), odd0 = SHUFFLE(a[0], a[1], 1, 5, 3, 7);
+    const V even1 = SHUFFLE(b[0], b[1], 0, 4, 2, 6), odd1 = SHUFFLE(b[0], b[1], 1, 5, 3, 7);
+    AT(PAIR, p, 0) += even0.xy;
+    AT(PAIR, q, 0) += even1.xy;
+    AT(PAIR, p, 1) += odd0.xy;
+    AT(PAIR, q, 1) += odd1.xy;
+    AT(PAIR, p, 2) += even0.zw;
+    AT(PAIR, q, 2) += even1.zw;
+    AT(PAIR, p, 3) += odd0.zw;
+    AT(PAIR, q, 3) += odd1.zw;
+#else
+    V r[4], t[4];
+    turn(r, a[0], a[1], a[2], a[LANES - 1]);
+    turn(t, b[0], b[1], b[2], b[LANES - 1]);
+    #pragma unroll
+    for (int k = 0; k < 4; k++) {
+        AT(V, p, k) += r[k];
+        AT(V, q, k) += t[k];
+    }
+#endif
+}
+#endif
 
 #if WANT == 2
 #define WEIGHT(i) OF_PIXELS(FLOAT4, weights, i)
@@ -214,23 +254,36 @@ static inline void add(global SUM *restrict own, const size_t all, const size_t 
 #define DARK_OF(i) ((U)0)
 #endif
 
-/* Add a step of pixels from i on, their values v and s. */
+/* Add a step of pixels from i on, with their keys and their values v and s; or two steps. */
 #if COLUMNS == 0
-#define ADD(sub, i, v, s) do { \
-    V begin[LANES], end[LANES]; \
-    box_lanes(begin, end, v, s, WEIGHT(i), i, shares, SPANS(i)); \
-    add(own + (sub) * all, all, keys, begin); \
-    for (int j = 0; j < STEP; j++) \
-        keys[j] += spans[(i) + j] * (size_t)STRIDE; \
-    add(own + (sub) * all, all, keys, end); \
-} while (0)
 #define SPANS(i) OF_PIXELS(SHORT4, spans, i)
+#define LANES_OF(n, i, v, s) \
+    V lane##n[LANES], end##n[LANES]; \
+    box_lanes(lane##n, end##n, v, s, WEIGHT(i), i, shares, SPANS(i))
+#define TO_ENDS(keys, i) \
+    for (int pixel = 0; pixel < STEP; pixel++) \
+        keys[pixel] += keys[pixel] == unused * (size_t)STRIDE \
+                           ? 0 : spans[(i) + pixel] * (size_t)STRIDE
 #else
-#define ADD(sub, i, v, s) do { \
-    V lane[LANES]; \
-    lanes(lane, v, s, WEIGHT(i), i, shares); \
-    add(own + (sub) * all, all, keys, lane); \
+#define LANES_OF(n, i, v, s) \
+    V lane##n[LANES]; \
+    lanes(lane##n, v, s, WEIGHT(i), i, shares)
+#endif
+#define ADD(own, i, keys, v, s) do { \
+    LANES_OF(0, i, v, s); \
+    add(own, all, keys, lane0); \
+    IF_BOXES(TO_ENDS(keys, i); add(own, all, keys, end0);) \
 } while (0)
+#define ADD_TWO(i, j, p, q, v, u) do { \
+    LANES_OF(0, i, v, v - DARK_OF(i)); \
+    LANES_OF(1, j, u, u - DARK_OF(j)); \
+    add_two(own, all, p, q, lane0, lane1); \
+    IF_BOXES(TO_ENDS(p, i); TO_ENDS(q, j); add_two(own, all, p, q, end0, end1);) \
+} while (0)
+#if COLUMNS == 0
+#define IF_BOXES(what) what
+#else
+#define IF_BOXES(what)
 #endif
 
 /* Whether none of a block of pixels is bad in any frame. */
@@ -247,6 +300,9 @@ static inline int all_good(global const PIXEL *restrict frames, const size_t n_p
     const TRUTH4 four = bad.lo | bad.hi;
     return !(four.x | four.y | four.z | four.w);
 }
+
+#define KEY_OF(i) (first[i] * (size_t)STRIDE)
+#define LOAD_FRAME(f, i) LOAD(PIXEL4, frames + (f) * (size_t)n_pixels, i)
 
 kernel void stream(global const PIXEL *restrict frames,
                    global const KEY *restrict first,
@@ -276,64 +332,64 @@ kernel void stream(global const PIXEL *restrict frames,
 
     for (int r = items[item]; r < items[item + 1]; r++) {
         const int end = runs[r].y;
-        for (int i = runs[r].x; i < end; i += BLOCK) {
-            if (i + BLOCK <= end && all_good(frames + i, n_pixels)) {
+        for (int start = runs[r].x; start < end; start += BLOCK) {
+            if (start + BLOCK <= end && all_good(frames + start, n_pixels)) {
 #if LANES == 1 && FRAMES == 1
                 #pragma unroll
-                for (int j = 0; j < BLOCK; j++)
-                    own[j % SUBS * all + first[i + j]] += frames[i + j];
-#elif FRAMES == 1
+                for (int k = 0; k < BLOCK; k++) {
+                    const int i = start + k / 2 + k % 2 * BLOCK / 2;
+                    own[k % SUBS * all + first[i]] += frames[i];
+                }
+#elif PAIRED
                 #pragma unroll
-                for (int j = 0; j < BLOCK; j += 4) {
-                    const int p = i + j;
-                    size_t keys[4] = {first[p] * (size_t)STRIDE, first[p + 1] * (size_t)STRIDE,
-                                      first[p + 2] * (size_t)STRIDE, first[p + 3] * (size_t)STRIDE};
-                    const V v = LOAD(PIXEL4, frames, p);
-                    ADD(0, p, v, v - DARK_OF(p));
+                for (int i = start; i < start + BLOCK / 2; i += 4) {
+                    const int j = i + BLOCK / 2;
+                    size_t p[4] = {KEY_OF(i), KEY_OF(i + 1), KEY_OF(i + 2), KEY_OF(i + 3)};
+                    size_t q[4] = {KEY_OF(j), KEY_OF(j + 1), KEY_OF(j + 2), KEY_OF(j + 3)};
+                    const V v = LOAD(PIXEL4, frames, i), u = LOAD(PIXEL4, frames, j);
+                    ADD_TWO(i, j, p, q, v, u);
+                }
+#elif FRAMES == 1
+                for (int i = start; i < start + BLOCK; i += 4) {
+                    size_t keys[4] = {KEY_OF(i), KEY_OF(i + 1), KEY_OF(i + 2), KEY_OF(i + 3)};
+                    const V v = LOAD(PIXEL4, frames, i);
+                    ADD(own, i, keys, v, v - DARK_OF(i));
                 }
 #else
-                #pragma unroll
-                for (int j = 0; j < BLOCK; j += 4) {
-                    const int p = i + j;
-                    const V a = LOAD(PIXEL4, frames, p);
-                    const V b = LOAD(PIXEL4, frames, p + (size_t)n_pixels);
-                    const V c = LOAD(PIXEL4, frames, p + 2 * (size_t)n_pixels);
-                    const V d = LOAD(PIXEL4, frames, p + 3 * (size_t)n_pixels);
-                    const V ab0 = SHUFFLE(a, b, 0, 4, 2, 6), ab1 = SHUFFLE(a, b, 1, 5, 3, 7);
-                    const V cd0 = SHUFFLE(c, d, 0, 4, 2, 6), cd1 = SHUFFLE(c, d, 1, 5, 3, 7);
-                    const V v[4] = {SHUFFLE(ab0, cd0, 0, 1, 4, 5), SHUFFLE(ab1, cd1, 0, 1, 4, 5),
-                                    SHUFFLE(ab0, cd0, 2, 3, 6, 7), SHUFFLE(ab1, cd1, 2, 3, 6, 7)};
+                for (int i = start; i < start + BLOCK; i += 4) {
+                    V v[4];
+                    turn(v, LOAD_FRAME(0, i), LOAD_FRAME(1, i), LOAD_FRAME(2, i), LOAD_FRAME(3, i));
                     #pragma unroll
                     for (int k = 0; k < 4; k++) {
-                        size_t keys[1] = {first[p + k] * (size_t)STRIDE};
-                        ADD(k % SUBS, p + k, v[k], v[k] - DARK_OF(p + k));
+                        size_t keys[1] = {KEY_OF(i + k)};
+                        ADD(own + k % SUBS * all, i + k, keys, v[k], v[k] - DARK_OF(i + k));
                     }
                 }
 #endif
                 continue;
             }
-            const int stop = min(i + BLOCK, end);
-            for (int p = i; p < stop; p += STEP) {
-                /* Pixels from here to `stop`, of a step that does not reach beyond the detector. */
-                const int here = min(p, n_pixels - STEP);
+            const int stop = min(start + BLOCK, end);
+            for (int i = start; i < stop; i += STEP) {
+                /* Pixels from i to `stop`, of a step that does not reach beyond the detector. */
+                const int here = min(i, n_pixels - STEP);
                 size_t keys[STEP];
                 V v, s;
-                for (int j = 0; j < STEP; j++) {
-                    const int inside = here + j >= p && here + j < stop;
-                    const KEY key = inside ? first[here + j] : unused;
-                    keys[j] = key * (size_t)STRIDE;
+                for (int k = 0; k < STEP; k++) {
+                    const int inside = here + k >= i && here + k < stop;
+                    const KEY key = inside ? first[here + k] : unused;
+                    keys[k] = key * (size_t)STRIDE;
                     for (int f = 0; f < FRAMES; f++) {
-                        const size_t place = here + j + (size_t)f * n_pixels;
+                        const size_t place = here + k + (size_t)f * n_pixels;
                         const PIXEL value = frames[place];
                         const int good = inside & !BAD(value);
-                        v[j + f] = good ? value : 0;
-                        s[j + f] = good ? 1 : 0;
+                        v[k + f] = good ? value : 0;
+                        s[k + f] = good ? 1 : 0;
                         if (inside && !good && key != unused)
                             found[n_found++] = place;
                     }
                 }
                 s *= v - DARK_OF(here);
-                ADD(0, here, v, s);
+                ADD(own, here, keys, v, s);
             }
         }
     }
@@ -343,27 +399,32 @@ kernel void stream(global const PIXEL *restrict frames,
             own[i] += own[sub * all + i];
 }
 
-/* The sum of a lane at a key over all work-items. */
 #if FRAMES == 1
 typedef SUM W;
 #else
 typedef V W;
 #endif
-static inline W total(global const SUM *restrict histograms, global const int *restrict slots,
-                      const int n_items, global const int *restrict pointer,
-                      global const int *restrict places, const int key, const int lane)
+#define AT_KEY(place, lane) \
+    (*(global const W *)(histograms + (size_t)(place) * STRIDE + (lane) * FRAMES))
+
+/* Add up lanes at a key over all work-items: n of them from `lane` on, `step` apart. */
+static inline void total(W *sums, const int n, const int key, const int lane, const int step,
+                         global const SUM *restrict histograms, global const int *restrict slots,
+                         const int n_items, global const int *restrict pointer,
+                         global const int *restrict places)
 {
-    W sum = 0;
 #if LOCAL
     for (int i = pointer[key]; i < pointer[key + 1]; i++)
-        sum += *(global const W *)(histograms + (size_t)places[i] * STRIDE + lane * FRAMES);
+        for (int k = 0; k < n; k++)
+            sums[k] += AT_KEY(places[i], lane + k * step);
 #else
     for (int item = 0; item < n_items; item++)
-        sum += *(global const W *)(histograms + ((size_t)slots[item] + key) * STRIDE
-                                   + lane * FRAMES);
+        for (int k = 0; k < n; k++)
+            sums[k] += AT_KEY(slots[item] + key, lane + k * step);
 #endif
-    return sum;
 }
+#define TOTAL(sums, n, key, lane, step) \
+    total(sums, n, key, lane, step, histograms, slots, n_items, pointer, places)
 
 /* What belongs to each bin, one work-item per bin. sums: kind after kind; of boxes lane after lane. */
 kernel void collect(global const SUM *restrict histograms,
@@ -376,30 +437,27 @@ kernel void collect(global const SUM *restrict histograms,
 {
     const int bin = get_global_id(0);
     const size_t n_bins = get_global_size(0);
-#define TOTAL(key, lane) total(histograms, slots, n_items, pointer, places, key, lane)
 #if COLUMNS < 2
-    for (int lane = 0; lane < LANES; lane++)
-        sums[(size_t)lane * n_bins + bin] = TOTAL(bin, lane);
+    W lane[LANES] = {0};
+    TOTAL(lane, LANES, bin, 0, 1);
+    for (int l = 0; l < LANES; l++)
+        sums[l * n_bins + bin] = lane[l];
 #elif COLUMNS == 2
-    const int other = bin - offsets[1];
-    W sum = TOTAL(bin, 0) - TOTAL(bin, 1);
-    if (other >= 0)
-        sum += TOTAL(other, 1);
-    sums[bin] = sum;
+    W lane[LANES] = {0}, before[LANES] = {0};
+    TOTAL(lane, LANES, bin, 0, 1);
+    if (bin >= offsets[1])
+        TOTAL(before, LANES, bin - offsets[1], 0, 1);
+    sums[bin] = lane[0] - lane[1] + before[1];
     for (int kind = 1; kind < KINDS; kind++) {
-        const int lane = WANT == 1 ? 0 : 3 * kind - 1;
-        sum = TOTAL(bin, lane) - 2 * TOTAL(bin, lane + 1) + TOTAL(bin, lane + 2);
-        if (other >= 0)
-            sum += TOTAL(other, lane + 2);
-        sums[(size_t)kind * n_bins + bin] = sum;
+        const int l = WANT == 1 ? 0 : 3 * kind - 1;
+        sums[kind * n_bins + bin] = lane[l] - 2 * lane[l + 1] + lane[l + 2] + before[l + 2];
     }
 #else
-    for (int kind = 0; kind < KINDS; kind++) {
-        W sum = 0;
-        for (int k = 0; k < COLUMNS; k++)
-            if (bin >= offsets[k])
-                sum += TOTAL(bin - offsets[k], kind * COLUMNS + k);
-        sums[(size_t)kind * n_bins + bin] = sum;
-    }
+    W kinds[KINDS] = {0};
+    for (int k = 0; k < COLUMNS; k++)
+        if (bin >= offsets[k])
+            TOTAL(kinds, KINDS, bin - offsets[k], k, COLUMNS);
+    for (int kind = 0; kind < KINDS; kind++)
+        sums[kind * n_bins + bin] = kinds[kind];
 #endif
 }

@@ -22,6 +22,7 @@ MOST_BINS = 2**14
 
 # What the nearest cache of a core holds, in bytes.
 CACHE = 2**15
+LARGE = 2**18
 
 
 class Stream:
@@ -114,6 +115,7 @@ class Program:
             SUM=device.c_type(self._dtype),
             KEY=device.c_type(keys.first.dtype),
             COLUMNS=columns,
+            CELLS=int(lookup.cells),
             WANT=want,
             DARK=int(wanted.spread is not None and wanted.spread.dark is not None),
             FRAMES=frames,
@@ -207,6 +209,8 @@ def _stride(columns: int, want: int, frames: int) -> int:
 def _histograms(size: int) -> int:
     """How many histograms of so many bytes take turns: two, or as many as stay in the cache.
 
-    More of them help where one bin often follows itself.
+    More of them help where one bin often follows itself, which it does not where there are many.
     """
+    if size > LARGE:
+        return 1
     return int(np.clip(2 ** int(np.log2(CACHE / size)), 2, 8)) if size < CACHE else 2
