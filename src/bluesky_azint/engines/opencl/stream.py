@@ -16,6 +16,7 @@ from bluesky_azint.lookup.table import Lookup
 
 BATCH = 4
 ITEMS_PER_CORE = 4
+PIXELS_PER_ITEM = 2**14  # at least, so that histograms are not more than what they hold
 
 # Where there are more bins, each work-item numbers those it meets: its histograms stay small.
 MOST_BINS = 2**14
