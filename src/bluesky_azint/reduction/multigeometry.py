@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bluesky_azint.binning import EPSILON, Axis
+from bluesky_azint.engines import create_builder
 from bluesky_azint.errors import FrameError, RecipeError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.grid import make_grid
@@ -78,7 +79,8 @@ def integrate_together(
     """
     if _leaves_open(recipe):
         exposures = list(exposures)
-        recipe = with_common_ranges([exposure.geometry for exposure in exposures], recipe)
+        geometries = [exposure.geometry for exposure in exposures]
+        recipe = with_common_ranges(geometries, recipe, engine)
     total: IntegrationResult | None = None
     for exposure in exposures:
         result = integrate_absolute(exposure, recipe, engine)
@@ -118,8 +120,17 @@ def usual_solid_angle(geometry: Geometry) -> float:
     return detector.pixel1 * detector.pixel2 / geometry.dist**2
 
 
-def with_common_ranges(geometries: Sequence[Geometry], recipe: Recipe) -> Recipe:
+def with_common_ranges(
+    geometries: Sequence[Geometry], recipe: Recipe, engine: str = "auto"
+) -> Recipe:
     """The recipe with the ranges that it leaves open set to what all geometries cover together.
+
+    Parameters
+    ----------
+    geometries, recipe
+        Of which the ranges are sought.
+    engine
+        The one that integrates, for engines may round angles differently.
 
     Raises
     ------
@@ -129,6 +140,7 @@ def with_common_ranges(geometries: Sequence[Geometry], recipe: Recipe) -> Recipe
     if not geometries:
         raise RecipeError("There is no geometry to find a range for; give at least one.")
     radial = unit(recipe.unit)
+    builder = create_builder("scipy" if engine == "histogram" else engine)
     grids = [
         make_grid(
             geometry,
@@ -139,6 +151,7 @@ def with_common_ranges(geometries: Sequence[Geometry], recipe: Recipe) -> Recipe
             npt_azim=recipe.npt_azim,
             azimuth_range=recipe.azimuth_range,
             azimuthal_unit=unit(recipe.azimuthal_unit),
+            find_extent=builder.extent,
         )
         for geometry in geometries
     ]
