@@ -121,8 +121,11 @@ def blocks(geometry: Geometry) -> Iterator[slice]:
 
 def in_blocks(geometry: Geometry, work: Callable[[slice], T]) -> list[T]:
     """What `work` gives for each block of rows. Threads share the blocks: NumPy leaves them free."""
+    every = list(blocks(geometry))
+    if len(every) == 1:
+        return [work(every[0])]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(work, blocks(geometry)))
+        return list(pool.map(work, every))
 
 
 @dataclass(frozen=True, eq=False)
