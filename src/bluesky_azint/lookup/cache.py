@@ -1,9 +1,12 @@
 """Cache: look-ups that were needed before, in memory and on disk.
 
 Whatever is in memory is there at once. Of a look-up on disk every byte has to be read and compared
-with its checksum, which is no faster than to build it on a device: 27 MB of boxes in 4.5 million
-pixels are read in 45 ms and built in 30 ms on two cores. So a look-up is stored only if it was built
-in more than the time that it takes to read it: polygons by NumPy, say, in seconds.
+with its checksum: of 27 MB, boxes in 4.5 million pixels, in 22 ms, if the system still has the file
+in memory, and in more if it has not. A device builds them in about 30 ms on two cores, NumPy in
+150 ms, and polygons in 360 ms. So a look-up is stored only if it took well longer to build than it
+takes to read from a usual disk: what NumPy builds, as a rule, and what a device builds never.
+
+The variable AZINT_CACHE names another folder than that of the user, or is "off" for none.
 """
 
 from __future__ import annotations
