@@ -78,14 +78,19 @@ def test_ends_of_axes_are_equal_to_the_bit(
 
 @pytest.mark.usefixtures("nothing_left_to_numpy")
 @pytest.mark.parametrize("splitting", ["no", "bbox", "full"])
-@pytest.mark.parametrize("name", ["2th_deg", "2th_rad"])
+@pytest.mark.parametrize("name", ["2th_deg", "2th_rad", "chi_deg", "chi_rad"])
 def test_ends_of_angles_are_equal_to_rounding(
     device: DeviceBuilder, splitting: str, name: str
 ) -> None:
     behind = replace(GEOMETRY, rot1=2.5)  # where 2theta is more than a right angle
-    for geometry in (GEOMETRY, behind):
+    aside = replace(GEOMETRY, poni2=-0.03)  # where chi is cut nowhere
+    for geometry in (GEOMETRY, behind, aside):
         found = device.extent(geometry, unit(name), splitting)
-        assert found == pytest.approx(extent(geometry, unit(name), splitting), rel=1e-14)
+        expected = extent(geometry, unit(name), splitting)
+        assert found == pytest.approx(expected, rel=1e-13)
+        # No pixel is lost where the other one sorts them.
+        assert found[0] <= expected[0]
+        assert found[1] >= expected[1]
 
 
 @pytest.mark.parametrize("splitting", ["no", "bbox"])
@@ -174,6 +179,7 @@ OWN = Unit("own", "x", "m", "own", lambda x, *_: x, positive=False)
         (GEOMETRY, OWN, "bbox", {}),
         (GEOMETRY, unit("qip_nm^-1"), "no", {}),
         (GEOMETRY, unit("q_nm^-1"), "pseudo", {}),
+        (GEOMETRY, unit("chi_deg"), "bbox", {}),
         (GEOMETRY, unit("q_nm^-1"), "full", {"npt_azim": 10}),
         (GEOMETRY, unit("q_nm^-1"), "bbox", {"npt_azim": 10, "azimuthal_unit": unit("qx_nm^-1")}),
     ],
@@ -183,7 +189,8 @@ def test_the_rest_is_left_to_numpy(
 ) -> None:
     device = DeviceBuilder()
     grid = make_grid(geometry, own, splitting, 60, **options)
-    assert device.extent(geometry, own, splitting) == extent(geometry, own, splitting)
+    ends = device.extent(geometry, own, splitting)
+    assert ends == pytest.approx(extent(geometry, own, splitting), rel=1e-13)
     found = device.lookup(geometry, grid, MASK)
     assert off(found, Builder().lookup(geometry, grid, MASK)) == 0
     corrections = Corrections(sensor_transmission=0.2)

@@ -33,9 +33,9 @@ Mask = NDArray[np.bool_]
 MEMORY_LIMIT = 512 * 10**6
 DISK_LIMIT = 2 * 10**9
 
-# How fast look-ups are read from a disk, in bytes a second, and how much longer than that it has to
-# take to build one that is worth its place.
-READ_SPEED = 500e6
+# How long it takes to find a file on a disk that is far away, in seconds, and how fast it is read, in
+# bytes a second; and how much longer than that it has to take to build what is worth its place.
+FINDING, READ_SPEED = 0.03, 500e6
 WORTH = 2.0
 
 
@@ -120,7 +120,7 @@ class CachedBuilder(Builder):
             begin = time.perf_counter()
             lookup = self._builder.lookup(geometry, grid, mask)
             spent = time.perf_counter() - begin
-            if disk is not None and spent > WORTH * lookup.nbytes / READ_SPEED:
+            if disk is not None and spent > WORTH * (FINDING + lookup.nbytes / READ_SPEED):
                 self._write(disk, key, lookup)
         self._memory.put(key, lookup)
         return lookup

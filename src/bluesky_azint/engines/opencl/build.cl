@@ -14,6 +14,7 @@
  * BOXES    whether pixels are boxes          FULL   whether they are polygons
  * AROUND   whether the azimuth is one of the axes
  * VALUE(p, k)   radial coordinate of a place, with k = 4e-9 pi / wavelength
+ * PERIOD   of that, where it is an angle that comes back to itself
  * For `table` also
  * KEY      type of a bin number              COLUMNS  as in stream.cl
  * CELLS    whether shares are those of two bins by two
@@ -129,11 +130,23 @@ INLINE void write_rounded(global const double *restrict rows, const int i, const
     }
 }
 
+/* From one value to another; of angles, the shorter way round. */
+INLINE double apart(const double value, const double from)
+{
+    const double distance = value - from;
+#ifdef PERIOD
+    return distance - PERIOD * RINT(distance / PERIOD);
+#else
+    return distance;
+#endif
+}
+
 /* The largest distance of one of four values from another. */
 INLINE double farthest(const double c, const double a0, const double a1, const double b0,
-                              const double b1)
+                       const double b1)
 {
-    const double da = ABS(a0 - c), ea = ABS(a1 - c), db = ABS(b0 - c), eb = ABS(b1 - c);
+    const double da = ABS(apart(a0, c)), ea = ABS(apart(a1, c)), db = ABS(apart(b0, c)),
+                 eb = ABS(apart(b1, c));
     const double a = FMAX(da, ea), b = FMAX(db, eb);
     return FMAX(a, b);
 }
@@ -175,8 +188,11 @@ kernel void extent(global const double *restrict rows, global const double *rest
             const double r0 = above_rounded[j], r1 = above_rounded[j + 1],
                          s0 = below_rounded[j], s1 = below_rounded[j + 1];
 #if FULL
-            const double a = MIN(a0 - c, a1 - c), b = MIN(b0 - c, b1 - c);
-            const double r = MAX(r0 - c, r1 - c), s = MAX(s0 - c, s1 - c);
+            const double d0 = apart(a0, c), d1 = apart(a1, c), d2 = apart(b0, c),
+                         d3 = apart(b1, c);
+            const double e0 = apart(r0, c), e1 = apart(r1, c), e2 = apart(s0, c),
+                         e3 = apart(s1, c);
+            const double a = MIN(d0, d1), b = MIN(d2, d3), r = MAX(e0, e1), s = MAX(e2, e3);
             lower = c + MIN(a, b);
             upper = c + MAX(r, s);
 #else

@@ -33,10 +33,15 @@ Mask = NDArray[np.bool_]
 VALUES: dict[Callable[..., Any], str] = {
     spaces.radius: "radius(p)",
     spaces.two_theta: "arctan2(radius(p), p.z)",
+    spaces.chi: "arctan2(p.y, p.x)",
     spaces.q_nm: "q_nm(p, k)",
     spaces.d_spacing: f"({float(2e-9 * np.pi).hex()} / q_nm(p, k))",
     spaces.d_star_squared: f"square(q_nm(p, k) / {float(2.0 * np.pi).hex()})",
 }
+
+# Angles are rounded as here, or as by NumPy: for both, the outermost pixels shall be on the axis.
+ANGLES = (spaces.two_theta, spaces.chi)
+ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 
 # The rows of a block, which a work-item takes alone, or many together: GPUs have many groups at work.
 ROWS_OF_ONE, ROWS_OF_MANY = 64, 8
@@ -71,10 +76,13 @@ class DeviceBuilder(Builder):
         if value is None or not _able(geometry, unit):
             return super().extent(geometry, unit, splitting)
         with self._lock:
-            run = self._run(geometry, value, splitting)
+            run = self._run(geometry, value, splitting, period=unit.period)
             ends = np.empty((run.groups, 2, geometry.shape[1]))
             run("extent", run.constant, np.float64(unit.scale), run.scratch(), out=[ends])
-        return float(ends[:, 0].min()), float(ends[:, 1].max())
+        lower, upper = float(ends[:, 0].min()), float(ends[:, 1].max())
+        if unit.equation in ANGLES:
+            lower, upper = lower - ROUNDING * abs(lower), upper + ROUNDING * abs(upper)
+        return lower, upper
 
     def weights(self, geometry: Geometry, corrections: Corrections) -> NDArray[np.float32]:
         """Product of the corrections of every pixel, of detector shape."""
@@ -129,9 +137,12 @@ class DeviceBuilder(Builder):
         splitting: str = "no",
         *,
         around: bool = False,
+        period: float | None = None,
         **macros: int | str,
     ) -> _Run:
         """Kernels for a detector."""
+        if period is not None:
+            macros["PERIOD"] = period.hex()
         macros |= {
             "GROUP": self._group,
             "ROWS": ROWS_OF_ONE if self._group == 1 else ROWS_OF_MANY,
@@ -139,7 +150,7 @@ class DeviceBuilder(Builder):
             "BOXES": int(splitting in ("bbox", "pseudo")),
             "FULL": int(splitting == "full"),
         }
-        key = value, *macros.values()
+        key = value, *macros.items()
         if key not in self._known:
             prelude = f"#define VALUE(p, k) ({value})"
             self._known[key] = on.kernels(self._queue.context, "build.cl", prelude, **macros)
@@ -206,6 +217,8 @@ def _able(geometry: Geometry, unit: Unit) -> bool:
 
 def _known(grid: Grid) -> bool:
     """Whether the device knows how to share pixels so."""
+    if grid.radial.period is not None:
+        return False
     if grid.splitting == "full":
         return grid.azimuthal.undivided
     return grid.splitting in PLAIN and (
