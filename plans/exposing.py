@@ -98,7 +98,7 @@ class FrameCollector:
                 self._streams[document["uid"]] = document["name"]
             for batch in self._source(name, document):
                 if self._streams[batch.descriptor] == stream:
-                    for number, frame in zip(batch.seq_nums, batch.frames, strict=True):
+                    for number, frame in zip(batch.seq_nums, np.asarray(batch.frames), strict=True):
                         events[batch.data_key][int(number)].append(np.array(frame))
         key = self._key(list(events))
         return [np.stack(frames) for _, frames in sorted(events[key].items())]

@@ -1,6 +1,7 @@
 """One contract for all engines: the sums of frames, and their bad pixels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,23 +54,46 @@ def opencl_local(lookup: Lookup, bad: BadValues, wanted: Wanted) -> Engine:
     return OpenCLEngine(lookup, bad, wanted, way="local")
 
 
-@pytest.fixture(params=[ScipyEngine, opencl_stream, opencl_gather, opencl_local])
+WAYS: dict[str, Factory] = {
+    "scipy": ScipyEngine,
+    "stream": opencl_stream,
+    "gather": opencl_gather,
+    "local": opencl_local,
+}
+
+
+@pytest.fixture
 def factory(request: pytest.FixtureRequest) -> Factory:
-    chosen: Factory = request.param
-    return chosen
+    return WAYS[request.param]
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+@pytest.fixture
 def lookup(request: pytest.FixtureRequest) -> Lookup:
+    return table(request.param)
+
+
+@cache
+def table(layout: str) -> Lookup:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[100:117] = True
     mask[::7, 40] = True
     geometry = ba.Geometry(
         detector=ba.Detector(1e-3, 1e-3, SHAPE), dist=0.3, poni1=0.12, poni2=0.13, rot1=0.2
     )
-    splitting = request.param.split()[0]
-    grid = make_grid(geometry, TTH_DEG, splitting, **LAYOUTS[request.param])
+    grid = make_grid(geometry, TTH_DEG, layout.split()[0], **LAYOUTS[layout])
     return build_lookup(geometry, grid, mask)
+
+
+def with_layouts(layouts: Iterable[str], *more: str) -> pytest.MarkDecorator:
+    """All ways with these layouts, and with more those that have kernels for each."""
+    pairs = [(way, layout) for way in WAYS for layout in layouts]
+    pairs += [(way, layout) for way in ("scipy", "stream") for layout in more]
+    return pytest.mark.parametrize(("factory", "lookup"), pairs, indirect=True)
+
+
+MAIN = ("no", "bbox", "bbox wide", "no large cake", "full wide")
+every_layout = with_layouts(MAIN, *(layout for layout in LAYOUTS if layout not in MAIN))
+one_layout = with_layouts(["bbox"])
 
 
 def frame_of(dtype: str, seed: int = 3) -> NDArray[Any]:
@@ -96,14 +120,15 @@ def close(factory: Factory) -> Close:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("lookup", ["no", "bbox"], indirect=True)
+@with_layouts(["no"])
 def test_all_types_are_summed(factory: Factory, close: Close, lookup: Lookup, dtype: str) -> None:
     frame = frame_of(dtype)
     sums = one(factory(lookup, BadValues(), Wanted()), frame)
     close(sums.signal, lookup.matrix @ frame.astype(float))
 
 
-@pytest.mark.parametrize("dtype", ["u2", "u4", "f4"])
+@every_layout
+@pytest.mark.parametrize("dtype", ["u4", "f4"])
 def test_sums_are_products_with_the_look_up(
     factory: Factory, close: Close, lookup: Lookup, dtype: str
 ) -> None:
@@ -114,12 +139,14 @@ def test_sums_are_products_with_the_look_up(
     assert sums.bad.size == 0
 
 
+@one_layout
 def test_squares_are_left_out_when_not_asked_for(factory: Factory, lookup: Lookup) -> None:
     sums = one(factory(lookup, BadValues(), Wanted()), frame_of("u4"))
     assert sums.square is None
     assert sums.squared is None
 
 
+@every_layout
 @pytest.mark.parametrize(("dtype", "dark"), [("u4", False), ("f4", True)])
 def test_the_spread_is_measured(
     factory: Factory, close: Close, lookup: Lookup, dtype: str, *, dark: bool
@@ -143,6 +170,7 @@ def test_the_spread_is_measured(
     assert sums.square is None
 
 
+@every_layout
 @pytest.mark.parametrize(
     ("dtype", "wanted"), [("u2", Wanted()), ("u2", Wanted(square=True)), ("f4", Wanted())]
 )
@@ -150,7 +178,8 @@ def test_frames_may_come_in_batches(
     factory: Factory, close: Close, lookup: Lookup, dtype: str, wanted: Wanted
 ) -> None:
     frames = np.stack([frame_of(dtype, seed) for seed in range(9)])
-    frames[2, 30:50] = frames[5, 40] = 65535 if dtype == "u2" else np.nan
+    bad = np.nan if dtype == "f4" else np.iinfo(dtype).max
+    frames[2, 30:50] = frames[5, 40] = bad
     engine = factory(lookup, BadValues(), wanted)
     batch = engine.sum_frames(frames)
     assert len(batch) == 9
@@ -163,7 +192,7 @@ def test_frames_may_come_in_batches(
     assert batch[2].bad.size > batch[5].bad.size == lookup.used[40]
 
 
-@pytest.mark.parametrize("lookup", ["no", "bbox", "no large cake"], indirect=True)
+@one_layout
 @pytest.mark.parametrize(
     ("dtype", "bad", "values"),
     [
@@ -199,12 +228,14 @@ def test_bad_pixels_are_told_and_not_summed(
     assert one(engine, clean).bad.size == 0
 
 
+@every_layout
 def test_a_frame_may_be_all_bad(factory: Factory, lookup: Lookup) -> None:
     sums = one(factory(lookup, BadValues(), Wanted(square=True)), np.full(SIZE, np.nan))
     np.testing.assert_array_equal(sums.bad, np.flatnonzero(lookup.used))
     assert not sums.signal.any()
 
 
+@every_layout
 def test_maps_are_summed_whatever_they_hold(factory: Factory, close: Close, lookup: Lookup) -> None:
     values = np.random.default_rng(6).uniform(-1, 1, SIZE)
     sums = factory(lookup, BadValues(0, 9), Wanted()).sum_map(values)
@@ -212,14 +243,14 @@ def test_maps_are_summed_whatever_they_hold(factory: Factory, close: Close, look
     close(sums.square, lookup.matrix.power(2) @ values)
 
 
+@with_layouts(["no"], "no cake", "no large cake")
 def test_large_integers_are_summed_exactly(factory: Factory, lookup: Lookup) -> None:
-    if not lookup.whole:
-        pytest.skip("A share of an integer is no integer.")
     frame = np.full(SIZE, 2**31 + 1, dtype=np.uint32)
     sums = one(factory(lookup, BadValues(), Wanted()), frame)
     np.testing.assert_array_equal(sums.signal, (2**31 + 1) * lookup.matrix.sum(axis=1))
 
 
+@pytest.mark.parametrize("factory", WAYS, indirect=True)
 def test_an_empty_look_up_gives_zeros(factory: Factory) -> None:
     empty = Lookup(4, np.full(9, 4, np.uint16))
     sums = one(factory(empty, BadValues(), Wanted(square=True)), np.ones(9))
@@ -227,6 +258,7 @@ def test_an_empty_look_up_gives_zeros(factory: Factory) -> None:
     assert sums.bad.size == 0
 
 
+@pytest.mark.parametrize("factory", WAYS, indirect=True)
 def test_pixels_may_touch_many_bins(factory: Factory, close: Close) -> None:
     entries = Entries(
         np.array([0, 1], np.int32),
@@ -239,6 +271,7 @@ def test_pixels_may_touch_many_bins(factory: Factory, close: Close) -> None:
     close(sums.signal, wide.matrix @ np.array([12.0, 24.0, 5.0]))
 
 
+@pytest.mark.parametrize("lookup", ["bbox"], indirect=True)
 def test_engines_are_chosen_by_name(lookup: Lookup) -> None:
     for name in ENGINES:
         engine = create_engine(name, lookup, BadValues(), Wanted())
@@ -247,6 +280,7 @@ def test_engines_are_chosen_by_name(lookup: Lookup) -> None:
         create_engine("cython", lookup, BadValues(), Wanted())
 
 
+@pytest.mark.parametrize("lookup", ["bbox"], indirect=True)
 def test_without_opencl_auto_takes_scipy_and_opencl_is_refused(
     lookup: Lookup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
