@@ -68,7 +68,7 @@ class DeviceBuilder(Builder):
         self._group = (1 if alone else GROUP_OF_GPU) if group is None else group
         # Kernels belong to one call at a time.
         self._lock = threading.Lock()
-        self._known: dict[tuple[object, ...], dict[str, cl.Kernel]] = {}
+        self._compiled: dict[tuple[object, ...], dict[str, cl.Kernel]] = {}
 
     def extent(self, geometry: Geometry, unit: Unit, splitting: str) -> Range:
         """Smallest and largest finite value that the pixels cover."""
@@ -151,10 +151,10 @@ class DeviceBuilder(Builder):
             "FULL": int(splitting == "full"),
         }
         key = value, *macros.items()
-        if key not in self._known:
+        if key not in self._compiled:
             prelude = f"#define VALUE(p, k) ({value})"
-            self._known[key] = on.kernels(self._queue.context, "build.cl", prelude, **macros)
-        return _Run(self._queue, self._group, self._known[key], geometry)
+            self._compiled[key] = on.kernels(self._queue.context, "build.cl", prelude, **macros)
+        return _Run(self._queue, self._group, self._compiled[key], geometry)
 
 
 class _Run:
