@@ -36,7 +36,7 @@ layers: $(VENV)/.developer
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.developer
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 conformance: $(VENV)/.developer
 	$(BIN)/python -m tests.conformance.report
