@@ -51,6 +51,12 @@ Send = Callable[[str], None]
 
 
 @pytest.fixture
+def values(frames: NDArray[Any] | PackedFrames) -> list[int]:
+    """The first pixel of each frame."""
+    pixels: list[int] = np.asarray(frames)[:, 0, 0].tolist()
+    return pixels
+
+
 def reader() -> Iterator[FrameReader]:
     reader = FrameReader(max_bytes=2**20)
     yield reader
@@ -134,16 +140,16 @@ def test_a_file_is_followed_while_another_process_writes_it(
         reader.read(where, 0, 1)
     send("write 0")
     send("write 1")
-    assert reader.read(where, 0, 2)[:, 0, 0].tolist() == [1, 2]
+    assert values(reader.read(where, 0, 2)) == [1, 2]
     with pytest.raises(FrameError, match="room for frame 2"):
         reader.read(where, 1, 3)
     send("write 2")
-    assert reader.read(where, 0, 3)[:, 0, 0].tolist() == [1, 2, 3]
+    assert values(reader.read(where, 0, 3)) == [1, 2, 3]
     with pytest.raises(FrameError, match="holds 3 frames, 4 were announced"):
         reader.read(where, 2, 4)
     send("resize 4")
     send("write 3")
-    assert reader.read(where, 2, 4)[:, 0, 0].tolist() == [3, 4]
+    assert values(reader.read(where, 2, 4)) == [3, 4]
 
 
 def test_an_open_file_shows_what_was_written_since(
@@ -153,9 +159,9 @@ def test_an_open_file_shows_what_was_written_since(
     send, where = start_writer(tmp_path / "f.h5", swmr=True), asset(tmp_path / "f.h5")
     send("resize 2")
     send("write 0")
-    assert reader.read(where, 0, 1)[:, 0, 0].tolist() == [1]
+    assert values(reader.read(where, 0, 1)) == [1]
     send("write 1")
-    assert reader.read(where, 1, 2)[:, 0, 0].tolist() == [2]
+    assert values(reader.read(where, 1, 2)) == [2]
 
 
 def test_a_writer_without_swmr(
@@ -165,12 +171,12 @@ def test_a_writer_without_swmr(
     send, where = start_writer(tmp_path / "f.h5", swmr=False), asset(tmp_path / "f.h5")
     send("resize 1")
     send("write 0")
-    assert reader.read(where, 0, 1)[:, 0, 0].tolist() == [1]
+    assert values(reader.read(where, 0, 1)) == [1]
     send("resize 2")
     with pytest.raises(FrameError, match="room for frame 1"):
         reader.read(where, 1, 2)
     send("write 1")
-    assert reader.read(where, 0, 2)[:, 0, 0].tolist() == [1, 2]
+    assert values(reader.read(where, 0, 2)) == [1, 2]
 
 
 def test_a_writer_that_was_killed(
@@ -184,7 +190,7 @@ def test_a_writer_that_was_killed(
     send("write 0")
     writers[0].kill()
     writers[0].wait()
-    assert reader.read(where, 0, 1)[:, 0, 0].tolist() == [1]
+    assert values(reader.read(where, 0, 1)) == [1]
     with pytest.raises(FrameError, match="has not been written"):
         reader.read(where, 1, 2)
 
@@ -225,7 +231,7 @@ def test_frames_that_are_written_late(
 
     timer = later(grow)
     read = reader.read(where, 0, 2, deadline=time.monotonic() + 20)
-    assert read[:, 0, 0].tolist() == [1, 2]
+    assert values(read) == [1, 2]
     timer.join()
 
 
