@@ -50,13 +50,13 @@ with h5py.File(path, "w", libver="latest" if swmr == "True" else "earliest") as 
 Send = Callable[[str], None]
 
 
-@pytest.fixture
 def values(frames: NDArray[Any] | PackedFrames) -> list[int]:
     """The first pixel of each frame."""
     pixels: list[int] = np.asarray(frames)[:, 0, 0].tolist()
     return pixels
 
 
+@pytest.fixture
 def reader() -> Iterator[FrameReader]:
     reader = FrameReader(max_bytes=2**20)
     yield reader
