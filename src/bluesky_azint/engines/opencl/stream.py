@@ -42,7 +42,9 @@ class Stream:
     ) -> None:
         self.queue, self.lookup = queue, lookup
         self._bad, self._wanted = bad, wanted
-        work = divide(lookup.runs, ITEMS_PER_CORE * queue.device.max_compute_units, lookup.n_pixels)
+        runs, most = lookup.runs, ITEMS_PER_CORE * queue.device.max_compute_units
+        enough = int(np.diff(runs).sum()) // PIXELS_PER_ITEM
+        work = divide(runs, int(np.clip(enough, 1, most)), lookup.n_pixels)
         number = lookup.n_bins > MOST_BINS and lookup.spans is None
         self.keys = own_keys(lookup, work) if number else bins_as_keys(lookup, work)
         self.n_items = work.items.size - 1
