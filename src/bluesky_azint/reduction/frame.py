@@ -124,8 +124,10 @@ class TableReducer:
 
     def _reduce(self, sums: FrameSums, factor: float, variance: Frame | None) -> BinSums:
         normalization = self._without(sums.bad)
-        filled = normalization.count > 0
-        signal = np.where(filled, sums.signal - normalization.dark, 0.0)
+        # In place where it may be: cakes have so many bins that another array is what takes time.
+        dark = self.plan.pixels.dark
+        signal = sums.signal if dark is None else sums.signal - normalization.dark
+        signal *= normalization.count > 0
         found = None
         if self._error_model == "variance":
             known = self._squares(checked_variance(variance), sums.bad)
@@ -137,8 +139,10 @@ class TableReducer:
         return BinSums(
             signal=signal,
             variance=found,
-            normalization=normalization.weight * factor,
-            normalization2=normalization.weight2 * factor**2,
+            normalization=normalization.weight * factor if factor != 1 else normalization.weight,
+            normalization2=(
+                normalization.weight2 * factor**2 if factor != 1 else normalization.weight2
+            ),
             count=normalization.count,
             count2=normalization.count2,
         )
