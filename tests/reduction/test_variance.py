@@ -92,8 +92,9 @@ def test_engines_agree_in_two_dimensions(small: ba.Geometry) -> None:
         ]
         for other in results[1:]:
             np.testing.assert_allclose(other.intensity, results[0].intensity, rtol=1e-6)
+            # Of a single pixel there is no spread, but the root of a rounding error.
             np.testing.assert_allclose(
-                np.asarray(other.sigma), np.asarray(results[0].sigma), rtol=1e-6, atol=1e-9
+                np.asarray(other.sigma), np.asarray(results[0].sigma), rtol=1e-6, atol=1e-5
             )
             np.testing.assert_allclose(other.count, results[0].count, rtol=1e-7, atol=1e-12)
 
