@@ -70,6 +70,32 @@ def test_damage_is_found_and_removed(disk: Disk, caplog: pytest.LogCaptureFixtur
         caplog.clear()
 
 
+def test_no_bit_of_the_table_of_contents_matters_in_silence(disk: Disk) -> None:
+    stored = lookup_of("bbox")
+    path = disk.folder / f"{KEY}.npz"
+    disk.write(KEY, stored)
+    good = path.read_bytes()
+    for place in range(good.index(b"PK\1\2"), len(good)):
+        for bit in range(0, 8, 3):
+            path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+            found = read(disk)
+            if found is not None:
+                assert found.shares is not None
+                np.testing.assert_array_equal(found.shares, stored.shares)
+                assert (found.rest is None) == (stored.rest is None)
+
+
+def test_a_folder_that_can_only_be_read_will_do(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError
+
+    disk.write(KEY, lookup_of("no"))
+    monkeypatch.setattr("bluesky_azint.lookup.disk.os.utime", refuse)
+    assert read(disk) is not None
+
+
 def test_another_look_up_is_refused(disk: Disk) -> None:
     for n_pixels, n_bins in ((1201, 50), (1200, 51)):
         disk.write(KEY, lookup_of("no"))
@@ -94,7 +120,7 @@ def test_bins_that_there_are_not_are_refused(disk: Disk, splitting: str) -> None
 
 def test_the_oldest_go_first(disk: Disk) -> None:
     stored = lookup_of("no")
-    small = Disk(disk.folder, int(2.9 * stored.nbytes))
+    small = Disk(disk.folder, int(3.5 * stored.nbytes))
     for age, key in ((30, "a"), (20, "b")):
         small.write(key, stored)
         path = small.folder / f"{key}.npz"

@@ -15,7 +15,7 @@ from bluesky_azint.units import Unit, fiber_unit, unit
 DETECTOR = ba.Detector(1e-3, 0.9e-3, (30, 40))
 GEOMETRY = ba.Geometry(detector=DETECTOR, dist=0.12, poni1=0.05, wavelength=1e-10)
 GRID = make_grid(GEOMETRY, unit("q_nm^-1"), "bbox", 100)
-EXPECTED = "fb77daaf438bacf8dbd1941cca9a666859003a270317ea1b723c6ee97792b887"
+EXPECTED = "a4852f5e9aa66f8fa12be9d0295477e39f6fab8b129bfa954489c28ff4cfb277"
 CORNERS = np.random.default_rng(0).random((30, 40, 4, 3))
 
 

@@ -67,6 +67,8 @@ class Memory:
 
     def put(self, key: str, lookup: Lookup) -> None:
         """Keep a look-up, unless it is larger than all may be together."""
+        if lookup.nbytes > self._limit:
+            return
         with self._lock:
             self._lookups[key] = lookup
             self._lookups.move_to_end(key)

@@ -34,7 +34,8 @@ SUFFIX, UNFINISHED = ".npz", ".part"
 # A file that was begun so long ago, in seconds, is one that nobody will finish.
 GIVEN_UP = 3600.0
 
-_BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+# A RuntimeError is of members that seem to be encrypted, or packed in an unknown way.
+_BROKEN = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,6 @@ class Disk:
         try:
             with path.open("rb") as file:
                 lookup = _load(file, key, n_pixels, n_bins)
-            os.utime(path)
         except FileNotFoundError:
             return None
         except _BROKEN as error:
@@ -66,6 +66,8 @@ class Disk:
             with suppress(OSError):
                 path.unlink()
             return None
+        with suppress(OSError):  # others' folders can be read, too
+            os.utime(path)
         return lookup
 
     def write(self, key: str, lookup: Lookup) -> None:
@@ -127,7 +129,9 @@ def _arrays(key: str, lookup: Lookup) -> dict[str, NDArray[Any]]:
     }
     if lookup.rest is not None:
         arrays |= {f"rest_{f.name}": getattr(lookup.rest, f.name) for f in fields(Entries)}
-    return {name: array for name, array in arrays.items() if array is not None}
+    present = {name: array for name, array in arrays.items() if array is not None}
+    # Checksums are of what is there: a damaged table of contents may hide some.
+    return present | {"names": np.array([*present])}
 
 
 def _load(file: Any, key: str, n_pixels: int, n_bins: int) -> Lookup:  # noqa: ANN401 - a file
@@ -140,6 +144,8 @@ def _load(file: Any, key: str, n_pixels: int, n_bins: int) -> Lookup:  # noqa: A
     """
     with np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
+    if set(arrays.pop("names").tolist()) != set(arrays):
+        raise ValueError("parts of it are missing.")
     rest = None
     if "rest_pixels" in arrays:
         rest = Entries(*(arrays[f"rest_{field.name}"] for field in fields(Entries)))

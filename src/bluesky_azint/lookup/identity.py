@@ -20,7 +20,7 @@ from bluesky_azint.grid import Grid
 Mask = NDArray[np.bool_]
 
 # To be counted up whenever the same geometry and grid give another table, or files are other ones.
-VERSION = 1
+VERSION = 2
 
 # What a detector is called, and what it says of frames; its mask is a part of that of the look-up.
 _NO_MATTER = ("name", "mask", "dummy", "delta_dummy", "described_in")
