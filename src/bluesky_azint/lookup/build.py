@@ -43,7 +43,7 @@ def build_lookup(geometry: Geometry, grid: Grid, mask: Mask | None = None) -> Lo
     layout = layout_for(geometry, grid)
     table = Rows.empty(geometry.shape[0] * geometry.shape[1], grid.n_bins, layout)
     rest = in_blocks(geometry, partial(_fill, geometry, grid, mask, layout, table))
-    return table.lookup(layout, rest)
+    return table.lookup(layout, rest, geometry.shape[1])
 
 
 def layout_for(geometry: Geometry, grid: Grid) -> Layout:

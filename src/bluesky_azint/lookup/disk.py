@@ -123,6 +123,7 @@ def _arrays(key: str, lookup: Lookup) -> dict[str, NDArray[Any]]:
         "key": np.array(key),
         "n_bins": np.array(lookup.n_bins),
         "offsets": np.array(lookup.offsets),
+        "columns": np.array(lookup.columns),
         "first": lookup.first,
         "shares": lookup.shares,
         "spans": lookup.spans,
@@ -156,6 +157,7 @@ def _load(file: Any, key: str, n_pixels: int, n_bins: int) -> Lookup:  # noqa: A
         tuple(arrays["offsets"].tolist()),
         arrays.get("spans"),
         rest,
+        int(arrays["columns"]),
     )
     if str(arrays["key"]) != key or (lookup.n_pixels, lookup.n_bins) != (n_pixels, n_bins):
         raise ValueError("it is that of something else.")

@@ -158,7 +158,7 @@ class Rows:
         if self.spans is not None and packed.spans is not None:
             self.spans[pixels] = packed.spans
 
-    def lookup(self, layout: Layout, rest: Iterable[Shares]) -> Lookup:
+    def lookup(self, layout: Layout, rest: Iterable[Shares], columns: int) -> Lookup:
         """The table with the pixels that are told entry by entry, in their order."""
         parts = list(rest) or [Shares(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
         entries = Shares(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -169,6 +169,7 @@ class Rows:
             layout.offsets,
             self.spans,
             _entries(entries) if entries.pixel.size else None,
+            columns,
         )
 
 

@@ -94,6 +94,8 @@ class Lookup:
         How far the last bin is from the first, ``(n_pixels,)``; or None.
     rest
         The pixels that cannot be told so.
+    columns
+        Pixels in a row of the detector; 0 if that is not known.
     """
 
     n_bins: int
@@ -102,6 +104,7 @@ class Lookup:
     offsets: tuple[int, ...] = (0,)
     spans: NDArray[np.uint16] | None = None
     rest: Entries | None = None
+    columns: int = 0
 
     @property
     def n_pixels(self) -> int:

@@ -128,7 +128,7 @@ class DeviceBuilder(Builder):
             _tell(geometry, grid, layout, table, pixels[start : start + ODD_AT_ONCE])
             for start in range(0, pixels.size, ODD_AT_ONCE)
         ]
-        return table.lookup(layout, rest)
+        return table.lookup(layout, rest, geometry.shape[1])
 
     def _run(
         self,

@@ -323,7 +323,10 @@ kernel void stream(global const PIXEL *restrict frames,
     const size_t size = (size_t)(unused + 1) * STRIDE;
     const size_t all = (size_t)slots[get_global_size(0)] * STRIDE;  /* of one of the SUBS */
     global SUM *restrict own = histograms + (size_t)slots[item] * STRIDE;
-    global int *restrict found = bad + (size_t)runs[items[item]].x * FRAMES;
+    int lowest = n_pixels;
+    for (int r = items[item]; r < items[item + 1]; r++)
+        lowest = min(lowest, runs[r].x);
+    global int *restrict found = bad + (size_t)lowest * FRAMES;
     int n_found = 0;
 
     for (int sub = 0; sub < SUBS; sub++)

@@ -10,7 +10,7 @@ import pyopencl as cl
 from numpy.typing import NDArray
 
 from bluesky_azint.engines.opencl import device
-from bluesky_azint.engines.opencl.work import bins_as_keys, divide, own_keys
+from bluesky_azint.engines.opencl.work import bins_as_keys, by_rows, divide, own_keys
 from bluesky_azint.engines.protocol import BadValues, Frames, FrameSums, Wanted
 from bluesky_azint.lookup.table import Lookup
 
@@ -45,10 +45,12 @@ class Stream:
         runs, most = lookup.runs, ITEMS_PER_CORE * queue.device.max_compute_units
         enough = int(np.diff(runs).sum()) // PIXELS_PER_ITEM
         work = divide(runs, int(np.clip(enough, 1, most)), lookup.n_pixels)
+        self.starts = work.runs[work.items[:-1], 0]
         number = lookup.n_bins > MOST_BINS and lookup.spans is None
+        if number and lookup.columns and lookup.shares is not None:
+            work = by_rows(work, lookup.columns)
         self.keys = own_keys(lookup, work) if number else bins_as_keys(lookup, work)
         self.n_items = work.items.size - 1
-        self.starts = work.runs[work.items[:-1], 0]
         arrays = (
             self.keys.first, lookup.shares, lookup.spans, *_spread(wanted), work.runs, work.items,
             self.keys.slots, self.keys.pointer, self.keys.places,
@@ -174,6 +176,7 @@ class Program:
         starts = self.starts[found] * self.frames
         pieces = zip(starts, starts + self._n_bad[found], strict=True)
         bad = np.concatenate([self._bad[start:stop] for start, stop in pieces]).astype(np.int64)
+        bad.sort()
         frame, pixel = np.divmod(bad, self.stream.lookup.n_pixels)
         return [pixel[frame == number] for number in range(self.frames)]
 

@@ -12,6 +12,10 @@ from bluesky_azint.lookup.table import BinNumbers, Lookup, pointer
 
 IntArray = NDArray[np.int32]
 
+# See `by_rows`.
+ROWS = 2
+PIECE = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -66,6 +70,35 @@ def divide(runs: IntArray, n_items: int, n_pixels: int) -> Work:
     return Work(ends.astype(np.int32), items.astype(np.int32))
 
 
+def by_rows(work: Work, columns: int) -> Work:
+    """The same pixels in another order: some of a row, the same of the next, and so on.
+
+    Of a cake, both often add to the same bins, which are then still in the nearest cache. More rows
+    at once, or fewer pixels, are slower: the memory is read in pieces.
+
+    Parameters
+    ----------
+    work
+        Stretches in increasing order.
+    columns
+        Pixels in a row of the detector.
+    """
+    runs = work.runs[:-1].astype(np.int64)
+    item = np.repeat(np.arange(work.items.size - 1), np.diff(work.items))
+    n_rows = -(-int(runs[:, 1].max(initial=0)) // columns)
+    cuts = np.add.outer(np.arange(n_rows) * columns, np.arange(0, columns, PIECE)).ravel()
+    run = np.searchsorted(runs[:, 0], cuts, side="right") - 1
+    cuts = cuts[(cuts > runs[run, 0]) & (cuts < runs[run, 1])] if len(runs) else cuts[:0]
+    starts = np.sort(np.concatenate([runs[:, 0], cuts]))
+    stops = np.sort(np.concatenate([runs[:, 1], cuts]))
+    item = item[np.searchsorted(runs[:, 0], starts, side="right") - 1]
+    row, column = np.divmod(starts, columns)
+    order = np.lexsort((row, column // PIECE, row // ROWS, item))
+    pieces = np.stack([starts, stops], axis=1)[order]
+    items = np.searchsorted(item[order], np.arange(work.items.size))
+    return Work(np.append(pieces, work.runs[-1:], axis=0).astype(np.int32), items.astype(np.int32))
+
+
 def bins_as_keys(lookup: Lookup, work: Work) -> Keys:
     """Every work-item has a key for each bin."""
     slots = np.arange(work.items.size) * (lookup.n_bins + 1)
@@ -78,7 +111,7 @@ def own_keys(lookup: Lookup, work: Work) -> Keys:
     sizes, bins = [], []
     for item in range(work.items.size - 1):
         runs = work.runs[work.items[item] : work.items[item + 1]]
-        pixels = slice(*(int(runs[0, 0]), int(runs[-1, 1])) if len(runs) else (0, 0))
+        pixels = slice(int(runs.min(initial=lookup.n_pixels)), int(runs.max(initial=0)))
         touched = np.zeros(lookup.n_bins + 1, dtype=bool)
         touched[lookup.first[pixels]] = True
         touched[-1] = True
