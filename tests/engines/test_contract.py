@@ -191,6 +191,8 @@ def test_frames_may_come_in_batches(factory: Factory, close: Close, lookup: Look
         ("f4", BadValues(), [np.nan, np.inf, -np.inf]),
         ("f8", BadValues(-1.0, 0.5), [-0.5, -1.5, np.nan]),
         ("f4", BadValues(0.1), [0.1]),
+        ("f4", BadValues(1e300), [np.nan]),
+        ("f4", BadValues(-3e38, 1e38), [-3e38, -2.5e38]),
     ],
 )
 def test_bad_pixels_are_told_and_not_summed(

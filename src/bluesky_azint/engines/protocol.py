@@ -128,9 +128,12 @@ class BadValues:
         delta = abs(self.delta or 0.0)
         low, high = self.dummy - delta, self.dummy + delta
         if dtype.kind == "f":
-            if self.delta is None and dtype.itemsize < 8:
+            most = float(np.finfo(dtype).max)
+            if low > most or high < -most:
+                return None
+            if self.delta is None:
                 low = high = float(dtype.type(self.dummy))
-            return low, high
+            return max(low, -most), min(high, most)
         limits = np.iinfo(dtype)
         first, last = int(np.ceil(low)), int(np.floor(high))
         if dtype.kind == "u" and last < 0:
