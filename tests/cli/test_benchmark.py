@@ -62,3 +62,14 @@ def test_names_are_listed_and_nothing_is_measured(capsys: pytest.CaptureFixture[
 def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--cases", "none"]) == 2
     assert "no case 'none'" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    there = tmp_path / "there.png"
+    there.touch()
+    for name, why in (("there.png", "--force"), ("no/picture.png", "folder"), ("a.xyz", "a .png")):
+        assert main(["benchmark", "--picture", str(tmp_path / name)]) == 2
+        assert why in capsys.readouterr().err
+    assert there.stat().st_size == 0

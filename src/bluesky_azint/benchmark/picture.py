@@ -12,10 +12,24 @@ from bluesky_azint.benchmark.measure import Outcome
 from bluesky_azint.benchmark.peers import PYFAI
 from bluesky_azint.benchmark.report import Report
 from bluesky_azint.benchmark.ways import OURS
+from bluesky_azint.errors import RecipeError
 from bluesky_azint.report import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+def check_format(path: Path) -> None:
+    """See that a picture can be saved under a name, before what it shows is measured.
+
+    Raises
+    ------
+    RecipeError
+        If matplotlib is not installed, or does not know what the name ends in.
+    """
+    known = style.figure(1.0, 1.0).canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise RecipeError(f"{path} is no kind of picture that can be drawn; name a .png or .svg.")
 
 
 def draw(report: Report, path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bluesky_azint.cli.outputs import check_outputs
 from bluesky_azint.cli.tables import table
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--quick", action="store_true", help="few cases and rounds: under a minute")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="save a picture, too")
+    parser.add_argument("--force", action="store_true", help="replace a picture that is there")
     parser.set_defaults(run=run)
 
 
@@ -45,15 +47,20 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         print(table([[case.name, case.title] for case in cases], left=2))
         return 0
+    if args.picture is not None:
+        from bluesky_azint.benchmark.picture import check_format
+
+        check_outputs(args.picture, force=args.force)
+        check_format(args.picture)
     machine = this_machine()
     for warning in machine.warnings:
         print(f"bluesky-azint benchmark: {warning}", file=sys.stderr)
     report = _measured(cases, machine, quick=args.quick)
+    print(json.dumps(report.figures(), indent=1) if args.json else _text(report))
     if args.picture is not None:
         from bluesky_azint.benchmark.picture import draw
 
         draw(report, args.picture)
-    print(json.dumps(report.figures(), indent=1) if args.json else _text(report))
     return 0
 
 
