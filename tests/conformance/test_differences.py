@@ -214,7 +214,7 @@ def test_hexagons_are_shared_exactly() -> None:
     assert result.azimuthal is not None
     exact = exact_counts(geometry, (edges_of(result.radial), edges_of(result.azimuthal)))
     assert exact.max() > 1.0
-    np.testing.assert_allclose(result.count, exact, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(result.count, exact, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("splitting", ["bbox", "pseudo", "full"])
