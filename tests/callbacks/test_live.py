@@ -92,7 +92,7 @@ def reduction(
 
 def same(found: Any, expected: Any) -> None:
     """Equal but for rounding: how frames come together decides in which order they are summed."""
-    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-9)
 
 
 def scan(detector: Any, points: int) -> MsgGenerator[Any]:
