@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bluesky_azint.callbacks.resolve import ResolvedCalibration, resolve_calibration
-from bluesky_azint.engines import best_engine
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.reduction.integrator import Integrator
 from bluesky_azint.reduction.recipe import Recipe
@@ -45,17 +44,12 @@ class Settings:
             descriptor, start, data_key, store=self.store, default=self.default
         )
 
-    @property
-    def _table_engine(self) -> str:
-        """The engine for all frames of all runs, so that what a pattern is depends on no other."""
-        return best_engine() if self.engine == "auto" else self.engine
-
     def integrator(self, calibration: ResolvedCalibration) -> Integrator:
         """The integrator for a calibration: the tables are built once, and the last few kept."""
         key = calibration.key
         if key not in self._integrators:
             self._integrators[key] = Integrator.from_recipe(
-                calibration.geometry, self.recipe, mask=calibration.mask, engine=self._table_engine
+                calibration.geometry, self.recipe, mask=calibration.mask, engine=self.engine
             )
         self._integrators.move_to_end(key)
         while len(self._integrators) > _INTEGRATORS_KEPT:

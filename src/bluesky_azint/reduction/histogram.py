@@ -1,4 +1,4 @@
-"""The histogram engine: for a handful of frames, no table is built.
+"""The histogram engine: no table is built.
 
 What a table would hold is computed for a block of rows, used for the frame, and forgotten. A frame
 takes as long as building the table does, and next to no memory.
