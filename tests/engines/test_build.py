@@ -93,6 +93,18 @@ def test_ends_of_angles_are_equal_to_rounding(
         assert found[1] >= expected[1]
 
 
+@pytest.mark.usefixtures("nothing_left_to_numpy")
+@pytest.mark.parametrize("name", ["chi_deg", "chi_rad"])
+def test_a_centre_where_the_angle_is_cut_is_not_beyond(device: DeviceBuilder, name: str) -> None:
+    middle = ba.Geometry(
+        detector=ba.Detector(1e-3, 1e-3, (101, 67)), dist=0.2, poni1=0.0505, poni2=0.0335
+    )
+    found = device.extent(middle, unit(name), "no")
+    expected = extent(middle, unit(name), "no")
+    assert found[1] == expected[1]
+    assert found == pytest.approx(expected, rel=1e-13)
+
+
 @pytest.mark.parametrize("splitting", ["no", "bbox"])
 @pytest.mark.parametrize("options", GRIDS, ids=str)
 @pytest.mark.parametrize("orientation", [1, 3])

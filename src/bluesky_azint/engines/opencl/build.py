@@ -82,6 +82,10 @@ class DeviceBuilder(Builder):
         lower, upper = float(ends[:, 0].min()), float(ends[:, 1].max())
         if unit.equation in ANGLES:
             lower, upper = lower - ROUNDING * abs(lower), upper + ROUNDING * abs(upper)
+        if splitting == "no" and unit.period is not None:
+            # A centre may lie where the angle is cut, but never beyond.
+            half = 0.5 * unit.period
+            lower, upper = max(lower, -half), min(upper, half)
         return lower, upper
 
     def weights(self, geometry: Geometry, corrections: Corrections) -> NDArray[np.float32]:
