@@ -237,6 +237,26 @@ def test_large_integers_are_summed_exactly(factory: Factory, lookup: Lookup) -> 
     np.testing.assert_array_equal(sums.signal, (2**31 + 1) * lookup.matrix.sum(axis=1))
 
 
+@with_layouts(["no"])
+def test_sums_of_the_largest_integers_do_not_wrap_around(
+    factory: Factory, close: Close, lookup: Lookup
+) -> None:
+    frame = np.full(SIZE, 2**62, dtype=np.uint64)
+    sums = one(factory(lookup, BadValues(), Wanted()), frame)
+    close(sums.signal, lookup.matrix @ frame.astype(float))
+
+
+@pytest.mark.parametrize("factory", WAYS, indirect=True)
+@pytest.mark.parametrize("n_pixels", [1, 2, 3, 5, 17])
+def test_detectors_may_be_tiny(factory: Factory, close: Close, n_pixels: int) -> None:
+    shares = np.linspace(0, 0.9, n_pixels, dtype=np.float32)[:, np.newaxis]
+    tiny = Lookup(5, (np.arange(n_pixels) % 4).astype(np.uint16), shares, (0, 1))
+    frame = np.arange(1, n_pixels + 1, dtype=np.uint32)
+    sums = one(factory(tiny, BadValues(), Wanted(square=True)), frame)
+    close(sums.signal, tiny.matrix @ frame.astype(float))
+    close(sums.square, tiny.matrix.power(2) @ frame.astype(float))
+
+
 @pytest.mark.parametrize("factory", WAYS, indirect=True)
 def test_an_empty_look_up_gives_zeros(factory: Factory) -> None:
     empty = Lookup(4, np.full(9, 4, np.uint16))

@@ -50,7 +50,7 @@ class ScipyEngine:
             for start in range(0, lookup.n_pixels, PIXELS_PER_BLOCK)
         ]
         self._threads = min(len(os.sched_getaffinity(0)), max(len(self._blocks), 1))
-        self._pool = ThreadPoolExecutor(self._threads)
+        self._pool, self._process = ThreadPoolExecutor(self._threads), os.getpid()
 
     def sum_frames(self, frames: Frames | PackedFrames) -> Sequence[FrameSums]:
         """Sum frames, see `Engine`."""
@@ -69,6 +69,8 @@ class ScipyEngine:
                 sums.add(block, frame[block.pixels], bad)
             return sums.result()
 
+        if self._process != os.getpid():  # threads do not go with a process that is forked off
+            self._pool, self._process = ThreadPoolExecutor(self._threads), os.getpid()
         parts = self._pool.map(some, range(self._threads))
         return reduce(FrameSums.plus, parts)
 

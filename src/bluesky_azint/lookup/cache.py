@@ -113,6 +113,8 @@ class CachedBuilder(Builder):
         key = identity(geometry, grid, mask)
         if key is None:
             return self._builder.lookup(geometry, grid, mask)
+        # Builders round alike but for pixels whose centre lies on an edge.
+        key = f"{key}-{type(self._builder).__name__}"
         disk = user_disk(DISK_LIMIT)
         lookup = self._memory.get(key)
         if lookup is None and disk is not None:

@@ -68,9 +68,26 @@ def _full_name(device: cl.Device) -> str:
 
 
 @cache
+def _queue(device: cl.Device) -> tuple[cl.CommandQueue, int]:
+    return cl.CommandQueue(cl.Context([device])), os.getpid()
+
+
 def queue_of(device: cl.Device) -> cl.CommandQueue:
-    """The queue of a device."""
-    return cl.CommandQueue(cl.Context([device]))
+    """The queue of a device.
+
+    Raises
+    ------
+    EngineError
+        If this process was forked off one that used it: it would wait for ever.
+    """
+    queue, process = _queue(device)
+    if process != os.getpid():
+        raise EngineError(
+            "OpenCL was used before this process was forked, and does not work in it; start "
+            "processes by 'spawn' or 'forkserver' (multiprocessing.get_context), or choose "
+            "engine='scipy'."
+        )
+    return queue
 
 
 def is_cpu(device: cl.Device) -> bool:
@@ -120,6 +137,13 @@ def c_type(dtype: np.dtype[Any]) -> str:
             f"OpenCL cannot sum frames of type {dtype}; convert them, or use engine='scipy'."
         )
     return name
+
+
+def sum_dtype(dtype: np.dtype[Any], *, exact: bool) -> np.dtype[Any]:
+    """The type of sums of pixels: of whole ones exact, but for integers whose sums may not fit."""
+    if exact and dtype.kind in "iu" and dtype.itemsize < 8:
+        return np.dtype(f"{dtype.kind}8")
+    return np.dtype(np.float64)
 
 
 def bad_test(bad: BadValues | None, dtype: np.dtype[Any]) -> str:

@@ -36,6 +36,10 @@ class Way(Protocol):
         """Sum values of the pixels, see `Engine`."""
 
 
+# Streams read so many pixels at once.
+FEWEST_PIXELS = 4
+
+
 class OpenCLEngine:
     """Sums frames into bins on an OpenCL device.
 
@@ -61,9 +65,12 @@ class OpenCLEngine:
         device: cl.Device | None = None,
         way: Literal["stream", "local", "gather"] | None = None,
     ) -> None:
-        queue = queue_of(default_device() if device is None else device)
+        device = default_device() if device is None else device
+        queue = queue_of(device)
         if way is None:
             way = "stream" if is_cpu(queue.device) else "local"
+        if way == "stream" and lookup.n_pixels < FEWEST_PIXELS:
+            way = "gather"
         self._ways: list[Way] = []
         self._chunks: Chunks | None = None
         if way != "stream":
@@ -78,11 +85,13 @@ class OpenCLEngine:
                 self._ways.append(streamed)
                 if is_cpu(queue.device):
                     self._chunks = Chunks(streamed, rest, bad, wanted)
+        self._device = device
         # The buffers of the results belong to one call at a time.
         self._lock = threading.Lock()
 
     def sum_frames(self, frames: Frames | PackedFrames) -> Sequence[FrameSums]:
         """Sum frames, see `Engine`."""
+        queue_of(self._device)  # not in a process that was forked off
         if isinstance(frames, PackedFrames):
             if self._chunks is not None and self._chunks.takes(frames):
                 with self._lock:

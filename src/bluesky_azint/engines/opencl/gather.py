@@ -101,8 +101,7 @@ class Gather:
         wanted: Wanted,
     ) -> Callable[[], FrameSums]:
         want = 2 if wanted.spread else int(wanted.square)
-        exact = self._whole and want < 2 and dtype.kind in "iu"
-        total = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
+        total = device.sum_dtype(dtype, exact=self._whole and want < 2)
         bins = GROUP_SIZE // self._items
         n_groups = -(-self._n_bins // bins)
         answer.clear()

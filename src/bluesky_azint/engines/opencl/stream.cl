@@ -339,10 +339,8 @@ kernel void stream(global const PIXEL *restrict frames,
             if (start + BLOCK <= end && all_good(frames + start, n_pixels)) {
 #if LANES == 1 && FRAMES == 1
                 #pragma unroll
-                for (int k = 0; k < BLOCK; k++) {
-                    const int i = start + k / 2 + k % 2 * BLOCK / 2;
-                    own[k % SUBS * all + first[i]] += frames[i];
-                }
+                for (int k = 0; k < BLOCK; k++)
+                    own[k % SUBS * all + first[start + k]] += frames[start + k];
 #elif PAIRED
                 #pragma unroll
                 for (int i = start; i < start + BLOCK / 2; i += 4) {

@@ -105,8 +105,7 @@ class Program:
         self.starts = stream.starts
         whole = lookup.shares is None
         want = 2 if wanted.spread else int(wanted.square and not whole)
-        exact = whole and want == 0 and dtype.kind in "iu"
-        self._dtype = np.dtype(f"{dtype.kind}8") if exact else np.dtype(np.float64)
+        self._dtype = device.sum_dtype(dtype, exact=whole and want == 0)
         columns = 0 if lookup.spans is not None else len(lookup.offsets)
         stride = _stride(columns, want, frames)
         if subs is None:
