@@ -1,5 +1,6 @@
 """One contract for all engines: the sums of frames, and their bad pixels."""
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -299,3 +300,16 @@ def test_without_opencl_auto_takes_scipy_and_opencl_is_refused(
     assert create_engine("auto", lookup, BadValues(), Wanted()).name == "scipy"
     with pytest.raises(EngineError, match=r"bluesky-azint\[pocl\]"):
         create_engine("opencl", lookup, BadValues(), Wanted())
+
+
+@pytest.mark.parametrize("lookup", ["bbox"], indirect=True)
+def test_a_process_that_was_forked_off_is_told_so(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = frame_of("u4")[np.newaxis]
+    opencl, scipy = (create_engine(name, lookup, BadValues(), Wanted()) for name in ENGINES[1:])
+    expected = scipy.sum_frames(frame)[0].signal
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(EngineError, match="forked"):
+        opencl.sum_frames(frame)
+    np.testing.assert_array_equal(scipy.sum_frames(frame)[0].signal, expected)

@@ -1,6 +1,5 @@
 """Users choose the device by its kind or its name."""
 
-import os
 from typing import Any
 
 import pyopencl as cl
@@ -61,12 +60,3 @@ def test_what_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(device.CHOICE, "little")
     with pytest.raises(EngineError, match=r"'little', as AZINT_OPENCL_DEVICE .* OpenCL: Xeon; "):
         device.default_device()
-
-
-def test_a_process_that_was_forked_off_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    (first, *_) = cl.get_platforms()[0].get_devices()
-    queue = device.queue_of(first)
-    assert device.queue_of(first) is queue
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(EngineError, match="forked"):
-        device.queue_of(first)
