@@ -220,7 +220,7 @@ def test_hexagons_are_shared_exactly() -> None:
 @pytest.mark.parametrize("splitting", ["bbox", "pseudo", "full"])
 def test_no_pixel_is_lost_at_the_beam(pyfai: ModuleType, splitting: str) -> None:
     """The pixel that holds the beam is shared among all azimuths, as a whole and never negatively;
-    pyFAI gives it a negative share in some cells."""
+    pyFAI gives it a share that is negative, or no number, in some cells."""
     beam = dataclasses.replace(CENTRED, poni1=0.0302, poni2=0.0403)
     result = ba.Integrator(beam, 60, 12, splitting=splitting, **PLAIN).integrate(ONES)
     assert result.count.sum() == pytest.approx(4800, rel=1e-12)
@@ -230,7 +230,7 @@ def test_no_pixel_is_lost_at_the_beam(pyfai: ModuleType, splitting: str) -> None
         integrator = oracle(pyfai, beam)
         integrator.integrate2d(ONES, 60, 12, method=engine, **PYFAI)
         (theirs,) = (one.engine for one in integrator.engines.values() if one.engine is not None)
-        assert theirs.data.min() < 0
+        assert not (theirs.data >= 0).all()
 
 
 def test_pseudo_boxes_have_the_area_of_their_pixel(pyfai: ModuleType) -> None:
