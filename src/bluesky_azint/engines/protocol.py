@@ -41,6 +41,18 @@ class FrameSums(NamedTuple):
     squared: FloatArray | None = None
     mixed: FloatArray | None = None
 
+    @classmethod
+    def of_rows(
+        cls, rows: Sequence[FloatArray] | FloatArray, bad: NDArray[np.int64], wanted: Wanted
+    ) -> FrameSums:
+        """What was wanted, out of the signal and what follows it.
+
+        A share of one is its own square: of whole pixels the signal alone says both.
+        """
+        if wanted.spread is not None:
+            return cls(rows[0], None, bad, rows[1], rows[2])
+        return cls(rows[0], rows[-1] if wanted.square else None, bad)
+
     def plus(self, other: FrameSums) -> FrameSums:
         """The sums of these pixels and of others."""
         return FrameSums(

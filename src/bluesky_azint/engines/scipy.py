@@ -122,10 +122,10 @@ class _Sums:
 
     def result(self) -> FrameSums:
         """The sums so far."""
-        bad = np.concatenate(self._bad)
+        rows = [self._signal, self._square]
         if self._wanted.spread is not None:
-            return FrameSums(self._signal, None, bad, self._square, self._mixed)
-        return FrameSums(self._signal, self._square if self._wanted.square else None, bad)
+            rows.append(self._mixed)
+        return FrameSums.of_rows(rows, np.concatenate(self._bad), self._wanted)
 
 
 def _net(

@@ -114,10 +114,7 @@ class Gather:
 
         def finish() -> FrameSums:
             sums, found = answer.read((want + 1, self._n_bins), total)
-            rows = sums.astype(np.float64)
-            if want == 2:
-                return FrameSums(rows[0], None, found, rows[1], rows[2])
-            return FrameSums(rows[0], rows[1] if want else None, found)
+            return FrameSums.of_rows(sums.astype(np.float64), found, wanted)
 
         return finish
 

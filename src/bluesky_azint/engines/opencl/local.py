@@ -111,10 +111,7 @@ class Local:
         shape = (n_words(self._lanes), self._lookup.n_bins)
         words, bad = answer.read(shape, np.dtype(np.uint32))
         rows = sums_of(words, self._lookup.offsets)
-        if not self._wanted.square:
-            return FrameSums(rows[0], None, bad)
-        # A share of one is its own square.
-        return FrameSums(rows[0], rows[-1], bad)
+        return FrameSums.of_rows(rows, bad, self._wanted)
 
     def _kernel(self, dtype: np.dtype[Any]) -> cl.Kernel:
         if dtype.str not in self._kernels:

@@ -182,12 +182,7 @@ class Program:
     def _frame_sums(self, rows: NDArray[np.float64], bad: NDArray[np.int64]) -> FrameSums:
         if self._boxes:
             rows = rows[::2] + np.cumsum(rows[1::2], axis=1)
-        if self._wanted.spread is not None:
-            return FrameSums(rows[0], None, bad, rows[1], rows[2])
-        if not self._wanted.square:
-            return FrameSums(rows[0], None, bad)
-        # A share of one is its own square.
-        return FrameSums(rows[0], rows[1] if len(rows) > 1 else rows[0], bad)
+        return FrameSums.of_rows(rows, bad, self._wanted)
 
 
 def _spread(wanted: Wanted) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
