@@ -489,20 +489,13 @@ def test_a_frame_that_fails_when_it_is_taken_again_is_missing(
     assert np.isnan(emitted.column("intensity")).all(axis=1).tolist() == [True, False]
 
 
-def test_every_event_has_its_row_even_if_its_frame_was_never_there(
-    reducer: Reducer, emitted: Emitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reducer._source, "timeout", 0.0)
-    path = tmp_path / "raw.h5"
-    with h5py.File(path, "w") as file:
-        file["frames"] = FRAMES[:3]
-    run = compose_run()
+def announce(reducer: Reducer, run: Any, path: Path) -> tuple[Any, Any]:
+    """Begin a run, of which a file holds the frames; its resource and its descriptor."""
     image: Any = {
         "source": "test", "dtype": "array", "shape": [1, ROWS, COLUMNS], "external": "STREAM:",
     }  # fmt: skip
     descriptor = run.compose_descriptor("primary", {"image": image}).descriptor_doc
-    make_resource: Any = run.compose_stream_resource
-    resource = make_resource(
+    resource = run.compose_stream_resource(
         mimetype="application/x-hdf5",
         uri=path.as_uri(),
         data_key="image",
@@ -511,6 +504,18 @@ def test_every_event_has_its_row_even_if_its_frame_was_never_there(
     reducer("start", run.start_doc)
     reducer("descriptor", descriptor)
     reducer("stream_resource", resource.stream_resource_doc)
+    return resource, descriptor
+
+
+def test_every_event_has_its_row_even_if_its_frame_was_never_there(
+    reducer: Reducer, emitted: Emitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reducer._source, "timeout", 0.0)
+    path = tmp_path / "raw.h5"
+    with h5py.File(path, "w") as file:
+        file["frames"] = FRAMES[:3]
+    run = compose_run()
+    resource, descriptor = announce(reducer, run, path)
     for start, stop in ((0, 2), (2, 5)):
         datum = resource.compose_stream_datum(
             {"start": start, "stop": stop}, {"start": start + 1, "stop": stop + 1}, descriptor
@@ -538,21 +543,8 @@ def test_of_packed_frames_only_the_damaged_one_is_missing(
         chunk = frames.id.read_direct_chunk((2, 0, 0))[1]
         frames.id.write_direct_chunk((2, 0, 0), chunk[:-30])
     run = compose_run()
-    image: Any = {
-        "source": "test", "dtype": "array", "shape": [1, ROWS, COLUMNS], "external": "STREAM:",
-    }  # fmt: skip
-    descriptor = run.compose_descriptor("primary", {"image": image}).descriptor_doc
-    make_resource: Any = run.compose_stream_resource
-    resource = make_resource(
-        mimetype="application/x-hdf5",
-        uri=path.as_uri(),
-        data_key="image",
-        parameters={"dataset": "/frames"},
-    )
     reducer = make_reducer(engine=engine)
-    reducer("start", run.start_doc)
-    reducer("descriptor", descriptor)
-    reducer("stream_resource", resource.stream_resource_doc)
+    resource, descriptor = announce(reducer, run, path)
     datum = resource.compose_stream_datum(
         {"start": 0, "stop": 6}, {"start": 1, "stop": 7}, descriptor
     )
