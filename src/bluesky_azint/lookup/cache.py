@@ -115,9 +115,11 @@ class CachedBuilder(Builder):
             return self._builder.lookup(geometry, grid, mask)
         # Builders round alike but for pixels whose centre lies on an edge.
         key = f"{key}-{type(self._builder).__name__}"
-        disk = user_disk(DISK_LIMIT)
         lookup = self._memory.get(key)
-        if lookup is None and disk is not None:
+        if lookup is not None:
+            return lookup
+        disk = user_disk(DISK_LIMIT)
+        if disk is not None:
             n_pixels = geometry.shape[0] * geometry.shape[1]
             lookup = disk.read(key, n_pixels, grid.n_bins)
         if lookup is None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bluesky_azint.engines import Engine, FrameSums, RobustSums, Spread, Wanted, create_engine
 from bluesky_azint.errors import FrameError
 from bluesky_azint.packed import PackedFrames
-from bluesky_azint.reduction.normalization import Normalization
+from bluesky_azint.reduction.normalization import Normalization, square_of
 from bluesky_azint.reduction.plan import Plan
-from bluesky_azint.reduction.variance import azimuthal_variance, summed_variance
+from bluesky_azint.reduction.variance import COUNTING, azimuthal_variance, summed_variance
 
 T = TypeVar("T")
 FloatArray = NDArray[np.float64]
@@ -97,7 +97,7 @@ class TableReducer:
         spread = None
         if error_model == "azimuthal":
             spread = Spread(plan.pixels.weight, plan.pixels.dark)
-        wanted = Wanted(square=error_model is not None, spread=spread)
+        wanted = Wanted(square=error_model in COUNTING, spread=spread)
         self._engine: Engine = create_engine(engine, self.lookup, plan.bad, wanted)
         self._normalization = plan.pixels.sums_by(self._engine)
         self._error_model = error_model
@@ -123,36 +123,15 @@ class TableReducer:
         ]
 
     def _reduce(self, sums: FrameSums, factor: float, variance: Frame | None) -> BinSums:
-        normalization = self._without(sums.bad)
-        # In place where it may be: cakes have so many bins that another array is what takes time.
-        dark = self.plan.pixels.dark
-        signal = sums.signal if dark is None else sums.signal - normalization.dark
-        signal *= normalization.count > 0
-        found = None
         if self._error_model == "variance":
-            known = self._squares(checked_variance(variance), sums.bad)
-            found = summed_variance(known, normalization)
-        elif sums.squared is not None and sums.mixed is not None:
-            found = azimuthal_variance(signal, sums.squared, sums.mixed, normalization)
-        elif sums.square is not None:
-            found = summed_variance(sums.square, normalization)
-        return BinSums(
-            signal=signal,
-            variance=found,
-            normalization=normalization.weight * factor if factor != 1 else normalization.weight,
-            normalization2=(
-                normalization.weight2 * factor**2 if factor != 1 else normalization.weight2
-            ),
-            count=normalization.count,
-            count2=normalization.count2,
-        )
+            sums = sums._replace(square=self._squares(checked_variance(variance), sums.bad))
+        return bin_sums(self.plan, sums, self._without(sums.bad), factor)
 
     def _squares(self, values: Frame, bad: NDArray[np.int64]) -> FloatArray:
         r"""The sums :math:`\sum c_i^2 v_i` over the good pixels of a frame."""
         values = np.array(values, dtype=np.float64)
         values[bad] = 0.0
-        sums = self._engine.sum_map(values)
-        return sums.signal if sums.square is None else sums.square
+        return square_of(self._engine.sum_map(values))
 
     def _without(self, bad: NDArray[np.int64]) -> Normalization:
         known, normalization = self._last
@@ -161,6 +140,38 @@ class TableReducer:
             normalization = self._normalization.without(self.plan.pixels.take(bad).sums(shares))
             self._last = bad, normalization
         return normalization
+
+
+def bin_sums(plan: Plan, sums: FrameSums, normalization: Normalization, factor: float) -> BinSums:
+    """The sums of a frame of which the weights are multiplied by a factor.
+
+    Parameters
+    ----------
+    plan
+        What is known before the first frame.
+    sums
+        Over the good pixels; `square` is that of the variances of the pixels, or of their counts.
+        They are changed: cakes have so many bins that another array is what takes time.
+    normalization
+        Of the same pixels.
+    factor
+        What the weights are multiplied by.
+    """
+    signal = sums.signal if plan.pixels.dark is None else sums.signal - normalization.dark
+    signal *= normalization.count > 0
+    variance = None
+    if sums.squared is not None and sums.mixed is not None:
+        variance = azimuthal_variance(signal, sums.squared, sums.mixed, normalization)
+    elif sums.square is not None:
+        variance = summed_variance(sums.square, normalization)
+    return BinSums(
+        signal=signal,
+        variance=variance,
+        normalization=normalization.weight * factor if factor != 1 else normalization.weight,
+        normalization2=normalization.weight2 * factor**2 if factor != 1 else normalization.weight2,
+        count=normalization.count,
+        count2=normalization.count2,
+    )
 
 
 def robust_bin_sums(sums: RobustSums, factor: float, error_model: str | None) -> BinSums:

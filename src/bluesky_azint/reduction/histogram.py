@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bluesky_azint.engines import FrameSums
 from bluesky_azint.grid import blocks, split_block
 from bluesky_azint.lookup import as_matrix
-from bluesky_azint.reduction.frame import BinSums, Frame, Measured, checked_variance
+from bluesky_azint.reduction.frame import BinSums, Frame, Measured, bin_sums, checked_variance
 from bluesky_azint.reduction.normalization import Normalization, PixelWeights
 from bluesky_azint.reduction.plan import Plan
-from bluesky_azint.reduction.variance import azimuthal_variance, summed_variance
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -51,23 +51,7 @@ class HistogramReducer:
             matrix = as_matrix(shares, chosen.size, plan.grid.n_bins)
             values = checked_variance(variance)[chosen] if model == "variance" else None
             sums.add(matrix, plan.pixels.take(chosen), frame[chosen], values)
-        normalization = sums.normalization
-        signal = np.where(normalization.count > 0, sums.raw - normalization.dark, 0.0)
-        found = None
-        if model == "variance":
-            found = summed_variance(sums.square, normalization)
-        elif model == "azimuthal":
-            found = azimuthal_variance(signal, sums.squared, sums.mixed, normalization)
-        elif model is not None:
-            found = summed_variance(sums.square, normalization)
-        return BinSums(
-            signal=signal,
-            variance=found,
-            normalization=normalization.weight * factor,
-            normalization2=normalization.weight2 * factor**2,
-            count=normalization.count,
-            count2=normalization.count2,
-        )
+        return bin_sums(plan, sums.of_frame(model), sums.normalization, factor)
 
 
 class _Sums:
@@ -93,3 +77,10 @@ class _Sums:
         self.square += squares @ (values if variance is None else variance)
         self.squared += squares @ net**2
         self.mixed += squares @ (net * pixels.weight)
+
+    def of_frame(self, error_model: str | None) -> FrameSums:
+        """The sums that an error model needs; which pixels were bad is in the normalization."""
+        bad = np.empty(0, np.int64)
+        if error_model == "azimuthal":
+            return FrameSums(self.raw, None, bad, self.squared, self.mixed)
+        return FrameSums(self.raw, None if error_model is None else self.square, bad)

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bluesky_azint.engines import (
     ENGINES,
-    PixelValues,
     RobustEngine,
     RobustSums,
     create_builder,
@@ -458,9 +457,9 @@ class Integrator:
     def _robust_engine(self, plan: Plan) -> RobustEngine:
         """What looks at the pixels of each bin side by side, which is built the first time."""
         if self._sorted is None:
-            lookup = self._table_reducer(plan).lookup
-            values = PixelValues(**vars(plan.pixels))
-            self._sorted = create_robust_engine(self._table_engine, lookup, plan.bad, values)
+            self._sorted = create_robust_engine(
+                self._table_engine, plan.lookup, plan.bad, plan.pixels
+            )
         return self._sorted
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.engines import Engine, FrameSums
+from bluesky_azint.engines import Engine, FrameSums, PixelValues
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -65,21 +65,12 @@ class Normalization:
 
 
 @dataclass(frozen=True, eq=False)
-class PixelWeights:
-    """What stands for each pixel in the sums, flat arrays ``(n_pixels,)``.
+class PixelWeights(PixelValues):
+    """What stands for each pixel in the sums.
 
-    Parameters
-    ----------
-    weight
-        Product of flat field and corrections, in single precision: what the sums over many pixels
-        then miss is far below the precision of each.
-    dark, dark_variance
-        Dark signal and its variance; None for none.
+    The weight is the product of flat field and corrections, in single precision: what the sums over
+    many pixels then miss is far below the precision of each.
     """
-
-    weight: NDArray[np.float32]
-    dark: FloatArray | None = None
-    dark_variance: FloatArray | None = None
 
     def net(self, frame: NDArray[Any]) -> FloatArray:
         """The signal of a flat frame: what is left when the dark is subtracted."""
@@ -116,11 +107,11 @@ class PixelWeights:
         variance = None if self.dark_variance is None else engine.sum_map(self.dark_variance)
         sums = Normalization(
             count=one.signal,
-            count2=_square(one),
+            count2=square_of(one),
             weight=weight.signal,
             weight2=_sums_of_squares(self.weight, engine),
             dark=zero if self.dark is None else engine.sum_map(self.dark).signal,
-            dark_variance=zero if variance is None else _square(variance),
+            dark_variance=zero if variance is None else square_of(variance),
         )
         return sums.where(sums.count > EMPTY)
 
@@ -128,13 +119,14 @@ class PixelWeights:
 def _sums_of_squares(weights: NDArray[np.float32], engine: Engine) -> FloatArray:
     """The sums of the squared weights, with what single precision leaves out added."""
     squares = weights * weights
-    sums = _square(engine.sum_map(squares))
+    sums = square_of(engine.sum_map(squares))
     for start in range(0, weights.size, BLOCK):
         block = slice(start, start + BLOCK)
         exact = np.multiply(weights[block], weights[block], dtype=np.float64)
         squares[block] = exact - squares[block]
-    return sums + _square(engine.sum_map(squares))
+    return sums + square_of(engine.sum_map(squares))
 
 
-def _square(sums: FrameSums) -> FloatArray:
+def square_of(sums: FrameSums) -> FloatArray:
+    """The sums with the squared shares; a share of one is its own square."""
     return sums.signal if sums.square is None else sums.square

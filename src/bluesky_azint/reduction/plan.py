@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,9 +89,9 @@ class Plan:
     bad: BadValues
     builder: Builder
 
-    @property
+    @cached_property
     def lookup(self) -> Lookup:
-        """Which pixel goes into which bin; computed each time."""
+        """Which pixel goes into which bin; computed when it is asked for."""
         return self.builder.lookup(self.geometry, self.grid, self.mask)
 
 
