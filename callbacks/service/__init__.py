@@ -1,0 +1,1 @@
+"""The service: reduction in a process of its own, which is left running."""

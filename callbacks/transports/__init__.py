@@ -1,0 +1,1 @@
+"""Buses that carry documents from one process to another."""
