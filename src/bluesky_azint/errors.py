@@ -5,6 +5,7 @@
     AzintError (ValueError)
     ├── GeometryError   a geometry or a detector that cannot be used as it is
     ├── RecipeError     a request for something that cannot be computed
+    │   └── ConfigError    a configuration file in which something is wrong
     ├── FrameError      a frame that does not fit what it is reduced with
     ├── FormatError     a file that is not what it should be
     │   └── ChunkError  a packed frame in it that is damaged
@@ -27,6 +28,10 @@ class GeometryError(AzintError):
 
 class RecipeError(AzintError):
     """Something is asked for that cannot be computed, or that does not exist."""
+
+
+class ConfigError(RecipeError):
+    """A configuration file is not there, or something in it is wrong."""
 
 
 class FrameError(AzintError):
