@@ -12,7 +12,6 @@ All of it works while the run is being written: one sees what has come so far.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from bluesky_tiled_plugins.clients.bluesky_run import BlueskyRunV3
 from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.documents import DEVICE, axis_name
+from bluesky_azint.callbacks.pattern import Pattern
 from bluesky_azint.errors import GeometryError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.io.poni import geometry_from_dict
@@ -34,28 +34,6 @@ if TYPE_CHECKING:
     from tiled.client.container import Container
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pattern:
-    """The pattern of one frame.
-
-    Parameters
-    ----------
-    radial, unit
-        Centres of the radial bins, (npt,), and the name of their unit.
-    intensity, sigma
-        Intensity and its standard error, (npt,) or (npt_azim, npt); sigma is None without an error
-        model.
-    azimuthal
-        Centres of the azimuthal bins, (npt_azim,); None for a pattern in one dimension.
-    """
-
-    radial: Floats
-    unit: str
-    intensity: Floats
-    sigma: Floats | None
-    azimuthal: Floats | None = None
 
 
 class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has no types
