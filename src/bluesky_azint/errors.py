@@ -11,6 +11,9 @@
     │   └── ChunkError  a packed frame in it that is damaged
     ├── EngineError     an engine that is not there, or that failed
     ├── StoreError      a calibration that is not there, or that must not change
+    ├── ReductionError  a pattern that somebody waits for, and that does not come
+    │   ├── ReductionFailed   because the frame could not be reduced
+    │   └── ReductionTimeout  in the time that there was
     └── CalibrationError  an image that no geometry can be fitted to
         └── CalibrationRefused  one whose geometry cannot be trusted
 
@@ -52,6 +55,18 @@ class EngineError(AzintError):
 
 class StoreError(AzintError):
     """A calibration is not in the store, or would have to be changed."""
+
+
+class ReductionError(AzintError):
+    """A pattern that somebody waits for does not come."""
+
+
+class ReductionFailed(ReductionError):
+    """The frame that somebody waits for could not be reduced, or was lost on the way."""
+
+
+class ReductionTimeout(ReductionError):
+    """The pattern that somebody waits for did not come in time."""
 
 
 class CalibrationError(AzintError):
