@@ -32,8 +32,10 @@ ALL_COLUMNS = {
     "sum_variance",
     "sum_normalization",
     "sum_normalization2",
+    "sum_count2",
     "seq_num",
     "timestamp",
+    "place",
 }
 
 
@@ -47,6 +49,7 @@ def result(*levels: float, errors: bool = True) -> IntegrationResult:
         sum_variance=level * norm if errors else None,
         sum_normalization=norm,
         sum_normalization2=norm**2,
+        sum_count2=norm * 5,
         count=norm * 10,
         unit="2th_deg",
         engine="scipy",
@@ -67,7 +70,9 @@ def writer(path: Path, **options: object) -> AzintWriter:
 
 def write(target: AzintWriter, rows: list[int], *levels: float) -> None:
     numbers = np.array(levels)
-    target.write(rows, result(*levels), seq_nums=numbers, timestamps=numbers + 0.5)
+    target.write(
+        rows, result(*levels), seq_nums=numbers, timestamps=numbers + 0.5, places=numbers + 7
+    )
 
 
 def assert_rows(path: Path, columns: dict[str, str], *levels: float | None) -> None:
@@ -78,12 +83,14 @@ def assert_rows(path: Path, columns: dict[str, str], *levels: float | None) -> N
             assert len(found) == len(levels), name
             for row, level in zip(found, levels, strict=True):
                 if level is None:
-                    empty = 0 if name in ("count", "seq_num") else np.nan
+                    empty = 0 if name in ("count", "seq_num", "place") else np.nan
                     np.testing.assert_array_equal(row, np.full_like(row, empty))
                 elif name == "seq_num":
                     assert row == level
                 elif name == "timestamp":
                     assert row == level + 0.5
+                elif name == "place":
+                    assert row == level + 7
                 else:
                     np.testing.assert_array_equal(row, getattr(result(level), name)[0])
 

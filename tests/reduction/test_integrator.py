@@ -98,6 +98,23 @@ def test_a_stack_is_its_frames(small: ba.Geometry, engine: str) -> None:
     assert integrator.integrate(stack[:0]).intensity.shape == (0, 50)
 
 
+@pytest.mark.parametrize("splitting", ["no", "bbox", "full"])
+def test_a_frame_alone_does_not_know_its_neighbours(
+    small: ba.Geometry, engine: str, splitting: str
+) -> None:
+    random = np.random.default_rng(5)
+    stack = random.poisson(3, (11, *small.detector.shape)).astype(np.uint32)  # type: ignore[misc]
+    integrator = ba.Integrator(
+        small, npt=100, splitting=splitting, engine=engine, error_model="poisson"
+    )
+    one_by_one = [integrator.integrate(frame, alone=True) for frame in stack]
+    for start, stop in ((0, 11), (1, 3), (2, 10)):
+        together = integrator.integrate(stack[start:stop], alone=True)
+        for name in ("sum_signal", "sum_variance", "sum_normalization", "intensity", "sigma"):
+            apart = [getattr(result, name) for result in one_by_one[start:stop]]
+            np.testing.assert_array_equal(getattr(together, name), apart, name)
+
+
 def test_a_flat_frame_of_solid_angle_is_flat(small: ba.Geometry, engine: str) -> None:
     from bluesky_azint.corrections import polarization_from_position, solid_angle_from_incidence
 

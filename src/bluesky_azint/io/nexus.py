@@ -5,7 +5,7 @@
     entry            NXentry: definition, solid_angle_applied, polarization_applied, ...
       data           NXdata: I (rows, npt), I_errors (rows, npt), norm (npt,), radial_axis (npt,)
       sums           the sums each row came from, so that rows can be merged: (rows, npt)
-      frames         seq_num and timestamp of each row: (rows,)
+      frames         seq_num, timestamp and place of each row: (rows,)
       instrument     NXinstrument: name, monochromator, source
       reduction      NXprocess: program, version, date, input/{poni, recipe}, provenance
 
@@ -53,9 +53,10 @@ _ATTRIBUTES = {
         "long_name": "effective number of pixels contributing to the corresponding bin",
         "units": "arbitrary units",
     },
+    "place": {"long_name": "where the frame is from, as a number; 0 without a pattern"},
     "timestamp": {"long_name": "seconds since 1970-01-01T00:00:00Z", "units": "s"},
 }
-_SUMS = ("sum_signal", "sum_variance", "sum_normalization", "sum_normalization2")
+_SUMS = ("sum_signal", "sum_variance", "sum_normalization", "sum_normalization2", "sum_count2")
 
 
 class Column(NamedTuple):
@@ -83,12 +84,15 @@ class AzintWriter:
     errors
         Whether there are error bars.
     sums
-        Whether to keep the sums, without which rows cannot be merged.
+        Whether to keep the sums and the places of the frames, without which rows cannot be merged
+        and a file cannot be continued.
     provenance
         Where the frames come from and what else made the patterns, as text. ``instrument``,
         ``source`` and ``source_type`` are the beamline, the facility and its kind.
     force
         Whether to replace a file that is there.
+    renew
+        Whether to replace a file that is there with `settle`, and leave it as it is until then.
     azimuthal
         Centres of the azimuthal bins in degrees, (npt_azim,), for cakes; None for patterns in one
         dimension.
@@ -97,7 +101,8 @@ class AzintWriter:
     ----------
     columns
         The `Column` of each name: ``intensity``, ``sigma``, ``count``, ``sum_signal``,
-        ``sum_variance``, ``sum_normalization``, ``sum_normalization2``, ``seq_num``, ``timestamp``.
+        ``sum_variance``, ``sum_normalization``, ``sum_normalization2``, ``sum_count2``,
+        ``seq_num``, ``timestamp``, ``place``.
 
     Raises
     ------
@@ -117,14 +122,17 @@ class AzintWriter:
         sums: bool = True,
         provenance: Mapping[str, str] | None = None,
         force: bool = False,
+        renew: bool = False,
         azimuthal: NDArray[np.float64] | None = None,
     ) -> None:
         self.path = path
+        self._beside = path.with_name(f"{path.name}.new") if renew else None
         shape = radial.shape if azimuthal is None else (azimuthal.size, radial.size)
         self.columns = _columns(shape, errors=errors, sums=sums)
         try:
             # The version of 2016 is the first with this mode, and what older programs can read.
-            self._file = h5py.File(path, "w" if force else "x", libver=("v110", "v110"))
+            mode = "w" if force or renew else "x"
+            self._file = h5py.File(self._beside or path, mode, libver=("v110", "v110"))
         except FileExistsError:
             raise FormatError(f"{path} is there already; use force to replace it.") from None
         except OSError as error:
@@ -151,6 +159,7 @@ class AzintWriter:
         *,
         seq_nums: ArrayLike,
         timestamps: ArrayLike,
+        places: ArrayLike = 0,
     ) -> None:
         """Write patterns into rows; what stood there is replaced.
 
@@ -165,6 +174,9 @@ class AzintWriter:
             A pattern, or a stack of as many as there are rows.
         seq_nums, timestamps
             Sequence number, and time in seconds since 1970, of the frame of each row.
+        places
+            A number that says where the frame of each row is from; 0 where it gave no pattern. It
+            is written when all the rest of the row is safe.
 
         Raises
         ------
@@ -179,7 +191,10 @@ class AzintWriter:
             **{name: getattr(result, name) for name in _SUMS},
             "seq_num": np.asarray(seq_nums),
             "timestamp": np.asarray(timestamps),
+            "place": np.broadcast_to(places, rows.shape),
         }
+        if result.sum_count2 is None:
+            values["sum_count2"] = np.full_like(result.count, np.nan)
         if rows.size == 0:
             return
         if rows.min() < 0:
@@ -190,6 +205,8 @@ class AzintWriter:
         order = rows.size - 1 - from_the_end
         starts = np.flatnonzero(np.diff(unique, prepend=-2) != 1)
         for name, dataset in self._datasets.items():
+            if name == "place":
+                self._file.flush()
             if len(dataset) <= unique[-1]:
                 dataset.resize(unique[-1] + 1, axis=0)
             for run in np.split(np.arange(unique.size), starts[1:]):
@@ -202,6 +219,13 @@ class AzintWriter:
     def flush(self) -> None:
         """Let readers see all rows written so far."""
         self._file.flush()
+
+    def settle(self) -> None:
+        """Take the place of the file that this one renews."""
+        if self._beside is not None:
+            self.flush()
+            self._beside.replace(self.path)
+            self._beside = None
 
     def close(self) -> None:
         """Note the end and close the file; does nothing the second time."""
@@ -275,6 +299,8 @@ def _columns(shape: tuple[int, ...], *, errors: bool, sums: bool) -> dict[str, C
             columns[name] = pattern(f"/entry/sums/{name}")
     columns["seq_num"] = scalar("/entry/frames/seq_num", "<i8")
     columns["timestamp"] = scalar("/entry/frames/timestamp", "<f8")
+    if sums:
+        columns["place"] = scalar("/entry/frames/place", "<i8")
     return columns
 
 
@@ -285,7 +311,7 @@ def _create_dataset(file: h5py.File, name: str, column: Column) -> h5py.Dataset:
         maxshape=(None, *column.shape),
         chunks=column.chunks,
         dtype=column.dtype,
-        fillvalue=0 if name in ("count", "seq_num") else np.nan,
+        fillvalue=0 if name in ("count", "seq_num", "place") else np.nan,
     )
     dataset.attrs.update(_ATTRIBUTES.get(name, {}))
     return dataset

@@ -202,6 +202,7 @@ class Integrator:
         normalization_factor: float | ArrayLike = 1.0,
         *,
         variance: ArrayLike | None = None,
+        alone: bool = False,
     ) -> IntegrationResult:
         """Reduce a frame, or a stack of them.
 
@@ -216,6 +217,10 @@ class Integrator:
         variance
             Variance of each pixel, of the shape of the frames or of one; for the error model of
             that name.
+        alone
+            Whether to sum each frame by itself, so that its pattern is the same to the last bit
+            whatever frames it comes with. Together they take about half the time, and round
+            differently, by 1e-12.
 
         Raises
         ------
@@ -224,9 +229,10 @@ class Integrator:
         """
         stack, plan = self._checked(frames)
         reduce = self._frame_reducer(plan)
+        batch = 1 if alone else reduce.batch
         rows = [
             sums
-            for measured in in_batches(stack, normalization_factor, variance, reduce.batch)
+            for measured in in_batches(stack, normalization_factor, variance, batch)
             for sums in reduce(measured)
         ]
         single = np.ndim(frames) == 2
