@@ -13,6 +13,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
+STARTING = "starting"
 RUNNING = "running"
 CATCHING_UP = "catching up"
 
