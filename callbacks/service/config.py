@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from bluesky_azint.callbacks.service.ends import FromPython, Sinks, Source, read_source
+from bluesky_azint.callbacks.service.ends import FromPython, FromRedis, Sinks, Source, read_source
 from bluesky_azint.callbacks.service.sections import (
     Calibrations,
     Catalogue,
@@ -104,6 +104,15 @@ def _read(path: Path, table: Table) -> ServiceConfig:
     recipes = {name: read_recipe(entry) for name, entry in table.table("recipes").tables().items()}
     recipes = recipes or {"pattern": Recipe()}
     detectors = table.table("detectors").tables()
+    sinks = Sinks.read(table.table("sinks"))
+    if (
+        isinstance(source, FromRedis)
+        and sinks.redis is not None
+        and ((source.url, source.stream) == (sinks.redis.url, sinks.redis.stream))
+    ):
+        table.fault(
+            "sinks", "redis is the stream that documents come from; write another `stream` there."
+        )
     return ServiceConfig(
         path=path,
         service=service,
@@ -118,5 +127,5 @@ def _read(path: Path, table: Table) -> ServiceConfig:
         engine=Computing.read(table.table("engine")),
         recipes=recipes,
         detectors={key: Detector.read(entry, list(recipes)) for key, entry in detectors.items()},
-        sinks=Sinks.read(table.table("sinks")),
+        sinks=sinks,
     )

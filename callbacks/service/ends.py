@@ -23,14 +23,14 @@ class FromZmq:
     Parameters
     ----------
     address
-        Where the proxy gives documents out.
+        Where the proxy gives documents out: ``"host:port"``, or with ``tcp://`` or ``ipc://``.
     prefix
         That of the publisher; an empty string takes documents of all.
     curve_secret, curve_server
         Files with the secret key of this client and the public one of the proxy; None for neither.
     """
 
-    address: Address
+    address: str = "localhost:5578"
     prefix: str = ""
     curve_secret: Path | None = None
     curve_server: Path | None = None
@@ -38,16 +38,7 @@ class FromZmq:
     @classmethod
     def read(cls, table: Table) -> Self:
         """The section."""
-        secret, server = (table.file_to_read(f"curve_{name}") for name in ("secret", "server"))
-        if (secret is None) != (server is None):
-            missing = "curve_secret" if secret is None else "curve_server"
-            table.fault(missing, "is missing; give both keys, or neither.")
-        return cls(
-            address=Address.read(table, "address", "localhost:5578") or Address("", 0),
-            prefix=table.text("prefix", cls.prefix),
-            curve_secret=secret,
-            curve_server=server,
-        )
+        return cls(**_zmq(table, cls.address))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +99,7 @@ def read_source(table: Table) -> Source:
     kind = table.choice("kind", "zmq", _SOURCES)
     if table.text("kind", kind) != kind:
         table.rest()  # of what kind these entries are, nobody knows
+        return FromZmq()
     return _SOURCES[kind].read(table)
 
 
@@ -121,16 +113,19 @@ class ToZmq:
         Where the proxy takes documents in.
     prefix
         By which subscribers tell these documents from others.
+    curve_secret, curve_server
+        Files with the secret key of this client and the public one of the proxy; None for neither.
     """
 
-    address: Address
+    address: str = "localhost:5577"
     prefix: str = ""
+    curve_secret: Path | None = None
+    curve_server: Path | None = None
 
     @classmethod
     def read(cls, table: Table) -> Self:
         """The entry."""
-        address = Address.read(table, "address")
-        return cls(address=address or Address("", 0), prefix=table.text("prefix", cls.prefix))
+        return cls(**_zmq(table, cls.address))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +211,21 @@ class Sinks:
             ),
             pvs=ToPvs.read(table.table("pvs")) if "pvs" in table else None,
         )
+
+
+def _zmq(table: Table, usual: str) -> dict[str, Any]:
+    """What source and sink on a 0MQ proxy have in common."""
+    address, prefix = table.text("address", usual), table.text("prefix", "")
+    if not address.startswith("ipc://") and not Address.parse(address.removeprefix("tcp://")):
+        table.fault("address", f'"{address}" is no address; write HOST:PORT, as in "{usual}".')
+    if " " in prefix:
+        table.fault("prefix", f'"{prefix}" has a space in it, which no prefix may have.')
+    secret, server = (table.file_to_read(f"curve_{name}") for name in ("secret", "server"))
+    if (secret is None) != (server is None):
+        missing = "curve_secret" if secret is None else "curve_server"
+        table.fault(missing, "is missing; give both keys, or neither.")
+    keys = {"curve_secret": secret, "curve_server": server}
+    return {"address": address, "prefix": prefix, **keys}
 
 
 def _redis_url(table: Table, default: str) -> str:

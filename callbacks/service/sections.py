@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from bluesky_azint.callbacks.companions.config import CompanionsConfig
 from bluesky_azint.callbacks.service.tables import Table, nearest
 from bluesky_azint.engines import ENGINES
-from bluesky_azint.errors import AzintError
+from bluesky_azint.errors import AzintError, ConfigError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.reduction.recipe import Recipe
 
@@ -42,18 +43,14 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
-    def read(cls, table: Table, key: str, default: str | None = None) -> Self | None:
-        """An address such as ``"localhost:5578"``; None for an empty string."""
-        text = table.text(key, default)
-        if not text:
-            return None
+    def parse(cls, text: str) -> Self | None:
+        """An address such as ``"localhost:5578"`` or ``"[::1]:5578"``; None if it is none."""
         try:
             parts = urlsplit(f"//{text}")
             host, port = parts.hostname, parts.port
         except ValueError:
-            host = port = None
-        if not host or port is None or f"//{text}" != f"//{parts.netloc}" or "@" in text:
-            table.fault(key, f'"{text}" is no address; write HOST:PORT, as in "localhost:5578".')
+            return None
+        if not host or port is None or parts.netloc != text or "@" in text:
             return None
         return cls(host, port)
 
@@ -91,9 +88,12 @@ class Process:
     @classmethod
     def read(cls, table: Table) -> Self:
         """Section ``[service]``."""
+        http = table.text("http", str(cls.http))
+        if http and Address.parse(http) is None:
+            table.fault("http", f'"{http}" is no address; write "127.0.0.1:8090", or "" for none.')
         return cls(
             directory=table.folder_to_write("directory"),
-            http=Address.read(table, "http", str(cls.http)),
+            http=Address.parse(http),
             log=table.choice("log", cls.log, LOGS),
             level=table.choice("level", cls.level, LEVELS),
             quiet_seconds=table.number("quiet_seconds", cls.quiet_seconds),
@@ -204,22 +204,22 @@ class Files:
     Parameters
     ----------
     roots
-        Folders that may be read, and nothing outside of them; none at all for no limit.
+        Folders that may be read, and nothing outside of them; None for no limit.
     map
         Beginnings of paths in documents, and what they are called on this machine.
     patterns
         Where the files with patterns go, which the Tiled server must be able to read.
     """
 
-    roots: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] | None = None
     map: Mapping[str, str] = field(default_factory=dict)
     patterns: Path
 
     @classmethod
     def read(cls, table: Table, *, directory: Path, roots_needed: bool) -> Self:
         """Section ``[files]``; the roots must be given where documents come from a network."""
-        roots = table.folders_to_read("roots")
-        if roots_needed and "roots" not in table:
+        roots = table.folders_to_read("roots") if "roots" in table else None
+        if roots_needed and roots is None:
             table.fault(
                 "roots",
                 "is missing; documents that come over a network may name any file. Write the "
@@ -230,7 +230,7 @@ class Files:
         for start, path in paths.items():
             if path is None:
                 inner.fault(start, "is empty; write what the folder is called on this machine.")
-            elif roots and not any(_overlap(path, root) for root in roots):
+            elif roots is not None and not any(_overlap(path, root) for root in roots):
                 inner.fault(start, f"{path} lies outside of files.roots; add it there.")
         return cls(
             roots=roots,
@@ -271,7 +271,7 @@ class Detector:
     """
 
     recipes: tuple[str, ...]
-    companions: Mapping[str, Any] = field(default_factory=dict)
+    companions: CompanionsConfig = field(default_factory=CompanionsConfig)
 
     @classmethod
     def read(cls, table: Table, recipes: Collection[str]) -> Self:
@@ -284,7 +284,7 @@ class Detector:
                     "recipes",
                     f'there is no recipe "{name}"{nearest(name, recipes)} There are: {known}.',
                 )
-        return cls(recipes=chosen, companions=table.rest())
+        return cls(recipes=chosen, companions=_companions(table))
 
 
 def read_recipe(table: Table) -> Recipe:
@@ -309,6 +309,30 @@ def _culprit(values: Mapping[str, Any], message: str) -> str:
                 continue
         return key
     return ""
+
+
+def _companions(table: Table) -> CompanionsConfig:
+    """What belongs to the frames of a detector; each entry that is wrong is a fault of its own."""
+    values = table.rest()
+    for key, value in list(values.items()):
+        try:
+            CompanionsConfig.from_dict({key: value}, table.name)
+        except ConfigError as error:
+            table.fault("", str(error))
+            del values[key]
+    try:
+        found = CompanionsConfig.from_dict(values, table.name)
+    except ConfigError as error:
+        table.fault("", str(error))
+        return CompanionsConfig()
+    flat = {
+        key: table.existing_file("flat", path) if isinstance(path, Path) else path
+        for key, path in found.flat.items()
+    }
+    arm = found.goniometer
+    if arm is not None:
+        arm = replace(arm, file=table.existing_file("goniometer", arm.file))
+    return replace(found, flat=flat, goniometer=arm)
 
 
 def _overlap(one: Path, other: Path) -> bool:

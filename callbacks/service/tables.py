@@ -51,6 +51,11 @@ class Table:
         Takes what is wrong.
     name
         Dotted name of the table; an empty string for the whole file.
+
+    Attributes
+    ----------
+    name
+        The same.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Table:
         self._values = values
         self._folder = folder
         self._faults = faults
-        self._name = name
+        self.name = name
         self._known: list[str] = []
         self._children: list[Table] = []
 
@@ -72,7 +77,7 @@ class Table:
 
     def fault(self, key: str, sentence: str) -> None:
         """Note that something is wrong with an entry; an empty key means the table itself."""
-        self._faults.append(Fault(self._dotted(key) if key else self._name, sentence))
+        self._faults.append(Fault(self._dotted(key) if key else self.name, sentence))
 
     def text(self, key: str, default: str | None = None) -> str:
         """A string; one that has no default must be given."""
@@ -179,9 +184,14 @@ class Table:
     def file_to_read(self, key: str) -> Path | None:
         """A file; None if it is not given."""
         path = self.path(key)
-        if path is not None and not path.is_file():
+        return None if path is None else self.existing_file(key, path)
+
+    def existing_file(self, key: str, path: Path) -> Path:
+        """The path of a file that an entry names, made absolute."""
+        path = self._folder / path.expanduser()
+        if not path.is_file():
             self.fault(key, f"{path} is no file; name one that is there, or leave the entry out.")
-        elif path is not None and not os.access(path, os.R_OK):
+        elif not os.access(path, os.R_OK):
             self.fault(key, f"{path} cannot be read by {_user()}; have its owner allow it.")
         return path
 
@@ -213,7 +223,7 @@ class Table:
 
     def _dotted(self, key: str) -> str:
         bare = key if _BARE_KEY.fullmatch(key) else '"' + key.replace('"', '\\"') + '"'
-        return f"{self._name}.{bare}" if self._name else bare
+        return f"{self.name}.{bare}" if self.name else bare
 
 
 def nearest(name: str, names: Collection[str]) -> str:
