@@ -7,10 +7,12 @@
     ├── RecipeError     a request for something that cannot be computed
     │   └── ConfigError    a configuration file in which something is wrong
     ├── FrameError      a frame that does not fit what it is reduced with
+    │   └── FramesMissing  frames that cannot be read
     ├── FormatError     a file that is not what it should be
     │   └── ChunkError  a packed frame in it that is damaged
     ├── EngineError     an engine that is not there, or that failed
     ├── StoreError      a calibration that is not there, or that must not change
+    ├── AddressError    a network address at which nothing can be served
     ├── ReductionError  a pattern that somebody waits for, and that does not come
     │   ├── ReductionFailed   because the frame could not be reduced
     │   └── ReductionTimeout  in the time that there was
@@ -41,6 +43,22 @@ class FrameError(AzintError):
     """A frame does not fit the geometry or the recipe it is reduced with."""
 
 
+class FramesMissing(FrameError):
+    """Frames cannot be read where they should be.
+
+    Parameters
+    ----------
+    message
+        Why not.
+    until
+        The number, within their asset, of the next frame that may be readable again.
+    """
+
+    def __init__(self, message: str, *, until: int) -> None:
+        super().__init__(message)
+        self.until = until
+
+
 class FormatError(AzintError):
     """A file is not what it should be."""
 
@@ -67,6 +85,10 @@ class ReductionFailed(ReductionError):
 
 class ReductionTimeout(ReductionError):
     """The pattern that somebody waits for did not come in time."""
+
+
+class AddressError(AzintError):
+    """Nothing can be served at a network address."""
 
 
 class CalibrationError(AzintError):
