@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Document = Mapping[str, Any]
 Take = Callable[[str, dict[str, Any]], object]
 
+CONNECTED = "connected"
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 _REFUSALS_SHOWN = 5
 
@@ -72,6 +73,7 @@ class BaseSource:
         self.state = f"waiting for {name}"
         self.refused = 0
         self._stopped = threading.Event()
+        self._told: set[str] = set()
         self._wait = FIRST_WAIT
 
     def __repr__(self) -> str:
@@ -82,18 +84,19 @@ class BaseSource:
         self._stopped.set()
 
     def _connected(self) -> None:
-        """Note that documents can come."""
-        self._wait = FIRST_WAIT
-        if self.state != "connected":
-            self.state = "connected"
+        """Note that documents come, or can come."""
+        if self.state != CONNECTED:
             logger.info("Documents come from %s.", self.name)
+        self.state = CONNECTED
+        self._told.clear()
+        self._wait = FIRST_WAIT
 
-    def _waiting(self, reason: object = "") -> None:
-        """Note that documents cannot come, and say so if that, or its reason, is new."""
-        state = f"waiting for {self.name}" + (f" ({reason})" if reason else "")
-        if self.state != state:
-            self.state = state
-            logger.warning("No documents come: %s. It is tried again and again.", state)
+    def _waiting(self, reason: object) -> None:
+        """Note that documents cannot come; each reason for it is told once."""
+        self.state = f"waiting for {self.name} ({reason})"
+        if self.state not in self._told:
+            self._told.add(self.state)
+            logger.warning("No documents come: %s. It is tried again and again.", self.state)
 
     def _pause(self) -> None:
         """Wait before the next attempt, longer each time."""
@@ -111,7 +114,7 @@ class BaseSource:
 class Dispatcher(Protocol):
     """What hands on documents in bluesky, bluesky-kafka and bluesky-nats."""
 
-    def subscribe(self, func: Callable[[str, Any], object]) -> object:
+    def subscribe(self, func: Callable[[Any, Any], object]) -> object:
         """Have documents handed to a callback."""
 
     def start(self) -> object:
@@ -142,20 +145,22 @@ class DispatcherSource(BaseSource):
     def run(self, take: Take) -> None:
         """Hand on documents until `stop` is called; see `Source`."""
 
-        def handed_on(name: str, doc: dict[str, Any]) -> None:
+        def handed_on(name: object, doc: dict[str, Any]) -> None:
+            if self._failure is not None or self._stopped.is_set():
+                return
+            self._connected()
+            try:
+                take(getattr(name, "name", str(name)), doc)
             # Dispatchers swallow exceptions, and go on.
-            if self._failure is None and not self._stopped.is_set():
-                try:
-                    take(name, doc)
-                except BaseException as error:  # noqa: BLE001
-                    self._failure = error
-                    self.stop()
+            except BaseException as error:  # noqa: BLE001
+                self._failure = error
+                self.stop()
 
         while not self._stopped.is_set():
             try:
                 self._dispatcher = self._make()
                 self._dispatcher.subscribe(handed_on)
-                self._connected()
+                self.state = CONNECTED  # as far as can be known
                 if not self._stopped.is_set():
                     self._dispatcher.start()
                 self._waiting("it has ended")
