@@ -15,14 +15,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from bluesky_azint.callbacks.fields import short, text, whole
 from bluesky_azint.errors import FrameError
 
 Document = Mapping[str, Any]
 
 # Where areaDetector's HDF5 plugin writes, and what its documents therefore do not say.
-_USUAL_DATASET = "/entry/data/data"
+USUAL_DATASET = "/entry/data/data"
 
-_NUMBER_IN_C = re.compile(r"%[-+ #0]*\d*(\.\d+)?d")
+# A number in the name of a file, in either style of Python, or what else has a meaning there. Names
+# are made from these alone: all else that formats can do is not for those who write documents.
+_IN_C = re.compile(r"%%|%(?P<form>[-+ #0]*\d{0,2}(?:\.\d{1,2})?)d|%")
+_IN_BRACES = re.compile(r"{{|}}|{0?(?::(?P<form>(?:[^{}]?[<>=^])?0?\d{0,2})d?)?}|[{}]")
+
+# More frames to an event than any detector takes.
+_MOST_FRAMES = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +67,14 @@ class Asset:
         """Path of the file that holds a frame, counted from 0."""
         if self.template is None:
             return self.path
-        number = self.first_file + frame // self.frames_per_file
-        in_c = _NUMBER_IN_C.search(self.template)
-        name = self.template % number if in_c else self.template.format(number)
+        name = _numbered(self.template, self.first_file + frame // self.frames_per_file)
         return re.sub("//+", "/", self.path + name)
+
+    def end_of_file(self, frame: int, stop: int) -> int:
+        """The first frame, of those before `stop`, that is in a later file than `frame` is."""
+        if self.template is None:
+            return stop
+        return min(stop, frame - frame % self.frames_per_file + self.frames_per_file)
 
     def name_of(self, frame: int) -> str:
         """The file, and the place in it, as errors call it."""
@@ -88,21 +99,29 @@ def asset_from_document(
     Raises
     ------
     FrameError
-        If that kind of resource is not known.
+        If that kind of resource is not known, or says what makes no sense.
     """
-    parameters = document.get("parameters", document.get("resource_kwargs", {}))
-    frames_per_event = int(
-        parameters.get("multiplier") or parameters.get("frame_per_point") or frames_per_event
+    uid = text(document, "uid")
+    parameters = document.get("parameters", document.get("resource_kwargs")) or {}
+    if not isinstance(parameters, Mapping):
+        raise FrameError(
+            f"Resource {uid} has the parameters {short(parameters)}, which are no table."
+        )
+    said = parameters.get("multiplier") or parameters.get("frame_per_point")
+    frames_per_event = whole(
+        said or frames_per_event, f"Frames per event of {uid}", 1, _MOST_FRAMES
     )
     make = _from_stream_resource if "mimetype" in document else _from_resource
     place = make(document, parameters)
-    return Asset(
-        uid=document["uid"],
+    asset = Asset(
+        uid=uid,
         path=_on_this_machine(place.pop("path"), root_map),
         frames_per_event=frames_per_event,
         frames_per_file=_frames_per_file(parameters, frames_per_event),
         **place,
     )
+    asset.file_of(0)
+    return asset
 
 
 def row_of_datum(datum: Document) -> int:
@@ -116,9 +135,9 @@ def row_of_datum(datum: Document) -> int:
     arguments = datum["datum_kwargs"]
     for name in ("point_number", "index"):
         if name in arguments:
-            return int(arguments[name])
+            return whole(arguments[name], f"{name} of datum {datum['datum_id']}")
     raise FrameError(
-        f"Datum {datum['datum_id']} says where its frames are by {sorted(arguments)}; only "
+        f"Datum {datum['datum_id']} says where its frames are by {short(sorted(arguments))}; only "
         "'point_number' and 'index' are understood. Announce the frames with stream documents."
     )
 
@@ -135,7 +154,13 @@ class StreamRows:
         self._ends: dict[tuple[str, str], tuple[Asset, int]] = {}
 
     def row(self, start: int, stop: int, *, asset: Asset, run: str, data_key: str) -> int:
-        """The row of the index `start` of a stream datum that ends before the index `stop`."""
+        """The row of the index `start` of a stream datum that ends before the index `stop`.
+
+        Raises
+        ------
+        FrameError
+            If that is before the first row.
+        """
         if (run, asset.uid) not in self._first_indices:
             before, end = self._ends.get((run, data_key), (asset, -1))
             first = 0
@@ -144,7 +169,10 @@ class StreamRows:
                 first = self._first_indices[run, before.uid] if same_files else start
             self._first_indices[run, asset.uid] = first
         self._ends[run, data_key] = asset, stop
-        return start - self._first_indices[run, asset.uid]
+        row = start - self._first_indices[run, asset.uid]
+        if row < 0:
+            raise FrameError(f"Index {start} of {data_key!r} is before the first one of its file.")
+        return row
 
     def forget(self, run: str) -> None:
         """Drop what is known of a run."""
@@ -155,38 +183,42 @@ class StreamRows:
 def _from_stream_resource(document: Document, parameters: Document) -> dict[str, Any]:
     if parameters.get("slice"):
         raise FrameError(
-            f"Stream resource {document['uid']} wants the part {parameters['slice']!r} of each "
+            f"Stream resource {document['uid']} wants the part {short(parameters['slice'])} of each "
             "frame, which is not supported; announce whole frames."
         )
-    hdf5 = "hdf5" in document["mimetype"]
-    dataset = parameters.get("dataset") or parameters.get("path") or _USUAL_DATASET
+    mimetype = text(document, "mimetype")
+    hdf5 = "hdf5" in mimetype or "nexus" in mimetype
+    dataset = text(parameters, "dataset", "") or text(parameters, "path", "") or USUAL_DATASET
     return {
-        "path": _path_from_uri(document["uri"]),
+        "path": _path_from_uri(text(document, "uri")),
         "dataset": dataset if hdf5 else None,
-        "template": parameters.get("template"),
+        "template": text(parameters, "template") if parameters.get("template") else None,
+        "first_file": whole(parameters.get("initial_number") or 0, "initial_number"),
     }
 
 
 def _from_resource(document: Document, parameters: Document) -> dict[str, Any]:
-    spec = document["spec"]
-    path = f"{document.get('root') or ''}/{document['resource_path']}"
+    spec = text(document, "spec")
+    path = f"{text(document, 'root', '')}/{text(document, 'resource_path')}"
     if document.get("path_semantics") == "windows":
         path = path.replace("\\", "/")
     path = re.sub("//+", "/", path)
     path = path[1:] if re.match("/[A-Za-z]:/", path) else path
     place: dict[str, Any] = {"path": path}
     if "HDF5" in spec:
-        place["dataset"] = parameters.get("dataset") or parameters.get("key") or _USUAL_DATASET
+        dataset = text(parameters, "dataset", "") or text(parameters, "key", "")
+        place["dataset"] = dataset or USUAL_DATASET
     if spec == "NPY_SEQ":
         place["template"] = "_%d.npy"
     elif "template" in parameters:
         # areaDetector fills in the directory, the name and the number.
-        name = parameters.get("filename", "").replace("%", "%%")
-        template = parameters["template"].replace("%s", "/", 1).replace("%s", name, 1)
-        place |= {"template": template, "first_file": int(parameters.get("initial_number", 0))}
+        name = text(parameters, "filename", "").replace("%", "%%")
+        template = text(parameters, "template").replace("%s", "/", 1).replace("%s", name, 1)
+        first = whole(parameters.get("initial_number") or 0, "initial_number")
+        place |= {"template": template, "first_file": first}
     elif "HDF5" not in spec:
         raise FrameError(
-            f"Resource {document['uid']} is of the kind {spec!r}; frames are read from resources "
+            f"Resource {document['uid']} is of the kind {short(spec)}; frames are read from resources "
             "of the kinds AD_HDF5, AD_HDF5_SWMR, NPY_SEQ and those with a 'template' of file "
             "names, such as AD_TIFF. Announce the frames with stream documents."
         )
@@ -196,22 +228,63 @@ def _from_resource(document: Document, parameters: Document) -> dict[str, Any]:
 def _frames_per_file(parameters: Document, frames_per_event: int) -> int:
     """Frames in each file of a series, by the same rules as Bluesky's Tiled plug-ins."""
     if files := parameters.get("files_per_datum"):
-        return max(frames_per_event // int(files), 1)
-    chunk: Sequence[int] = parameters.get("chunk_shape") or ()
+        return max(frames_per_event // whole(files, "files_per_datum", 1), 1)
+    chunk = parameters.get("chunk_shape") or ()
+    if not isinstance(chunk, Sequence) or isinstance(chunk, str):
+        raise FrameError(f"The chunk_shape {short(chunk)} is no list of numbers.")
     if parameters.get("join_method") == "concat":
-        return int(chunk[0]) if chunk else 1
+        return _of_chunk(chunk) if chunk else 1
     if parameters.get("multiplier") or parameters.get("frame_per_point"):
         return 1
-    return int(chunk[0]) if len(chunk) == 3 else frames_per_event
+    return _of_chunk(chunk) if len(chunk) == 3 else frames_per_event
+
+
+def _of_chunk(chunk: Sequence[object]) -> int:
+    return whole(chunk[0], "The first number of chunk_shape", 1, _MOST_FRAMES)
+
+
+def _numbered(template: str, number: int) -> str:
+    """The name of a file from its template, in which nothing but the number is filled in.
+
+    Raises
+    ------
+    FrameError
+        If there is not one number in it, or anything else to fill in.
+    """
+    numbers = []
+
+    def fill(found: re.Match[str]) -> str:
+        if found[0] in ("%%", "{{", "}}"):
+            return found[0][0]
+        if len(found[0]) > 1:
+            form = found["form"] or ""
+            numbers.append(f"%{form}d" % number if found[0][0] == "%" else f"{number:{form}d}")
+            return numbers[-1]
+        raise ValueError(found[0])
+
+    in_c = any(found["form"] is not None for found in _IN_C.finditer(template))
+    try:
+        name = (_IN_C if in_c else _IN_BRACES).sub(fill, template)
+    except ValueError:
+        numbers.clear()
+    if len(numbers) != 1:
+        raise FrameError(
+            f"The template {short(template)} names no series of files: there has to be one number "
+            "in it, such as %06d or {:06d}, and nothing else to fill in."
+        )
+    return name
 
 
 def _path_from_uri(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.scheme not in ("file", ""):
+    try:
+        parts = urlsplit(uri)
+        scheme, path = parts.scheme, unquote(parts.path, errors="surrogateescape")
+    except ValueError as error:
+        raise FrameError(f"The frames are at {short(uri)}, which is no URI ({error}).") from error
+    if scheme not in ("file", ""):
         raise FrameError(
             f"The frames are at {uri}; only files can be read. Announce them as file://localhost/..."
         )
-    path = unquote(parts.path)
     return path[1:] if re.match("/[A-Za-z]:/", path) else path
 
 

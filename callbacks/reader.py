@@ -12,25 +12,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.callbacks.assets import Asset
-from bluesky_azint.errors import FormatError, FrameError
-from bluesky_azint.io.chunks import packed_frames
+from bluesky_azint.callbacks.assets import USUAL_DATASET, Asset
+from bluesky_azint.callbacks.datasets import FrameDataset
+from bluesky_azint.callbacks.roots import Roots
+from bluesky_azint.errors import FormatError, FrameError, FramesMissing
 from bluesky_azint.io.images import open_frames
 from bluesky_azint.packed import PackedFrames
 
 POLL_SECONDS = 0.02
 
-# A writer that does not know SWMR locks its file; what it has flushed can be read nevertheless.
-_WAYS_TO_OPEN: tuple[dict[str, bool], ...] = ({"swmr": True}, {}, {"locking": False})
+# 16000 x 16000 pixels of 4 bytes: no detector has more, but a damaged file may say so.
+MAX_FRAME_BYTES = 2**30
+
+
+class _OneFrame(Exception):
+    """A frame cannot be read, of a file of which others may be."""
 
 
 class FrameReader:
@@ -40,16 +45,28 @@ class FrameReader:
     ----------
     max_bytes
         How much to read at once, at the most; at least one frame.
+    roots
+        Where files may be; everywhere, if that is not said.
+    max_frame_bytes
+        How large a frame may be: a larger one is refused before there is memory for it.
     """
 
-    def __init__(self, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        roots: Roots | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
         self.max_bytes = max_bytes
-        self._open: dict[str, tuple[h5py.File, h5py.Dataset]] = {}
+        self.max_frame_bytes = max_frame_bytes
+        self.roots = roots or Roots(None)
+        self._open: dict[str, FrameDataset] = {}
 
     def read(
         self, asset: Asset, start: int, stop: int, *, deadline: float = 0.0
     ) -> NDArray[Any] | PackedFrames:
-        """Frames of an asset from `start` on, as many before `stop` as may be read at once.
+        """Frames of an asset from `start` on, as many before `stop` as can be read at once.
 
         Parameters
         ----------
@@ -58,7 +75,7 @@ class FrameReader:
         start, stop
             Numbers of frames, counted from 0 through the whole asset.
         deadline
-            Until when, on ``time.monotonic()``, to wait for frames that are not there yet.
+            Until when, on ``time.monotonic()``, to wait for the first, if it is not there yet.
 
         Returns
         -------
@@ -67,19 +84,25 @@ class FrameReader:
 
         Raises
         ------
-        FrameError
+        FramesMissing
             If not even the first of them can be read.
         """
+        if not 0 <= start < stop:
+            raise FramesMissing(f"{asset.path} has no frames {start} to {stop}.", until=stop)
         while True:
             try:
-                if asset.dataset is None or asset.template is not None:
-                    return self._from_images(asset, start, stop)
-                return self._from_dataset(asset, start, stop)
+                return self._read(asset, start, stop)
+            except FrameError as error:  # which it stays
+                self._forget(asset.uid)
+                until = asset.end_of_file(start, stop)
+                raise FramesMissing(str(error), until=until) from error
             # Whatever a library raises on a file that is half written, it may be whole soon.
             except Exception as error:
                 self._forget(asset.uid)
                 if time.monotonic() >= deadline:
-                    raise FrameError(_explanation(asset, start, error)) from error
+                    one = isinstance(error, _OneFrame)
+                    until = start + 1 if one else asset.end_of_file(start, stop)
+                    raise FramesMissing(_explanation(asset, start, error), until=until) from error
             time.sleep(POLL_SECONDS)
 
     def close(self, *, except_for: Collection[str] = ()) -> None:
@@ -89,98 +112,99 @@ class FrameReader:
 
     def _forget(self, uid: str) -> None:
         if uid in self._open:
-            file, _ = self._open.pop(uid)
-            file.close()
+            self._open.pop(uid).close()
 
-    def _from_images(self, asset: Asset, start: int, stop: int) -> NDArray[Any]:
+    def _read(self, asset: Asset, start: int, stop: int) -> NDArray[Any] | PackedFrames:
+        if asset.template is None:
+            return self._from_file(asset, asset.path, start, stop)
         parts: list[NDArray[Any]] = []
         while start < stop and sum(part.nbytes for part in parts) < self.max_bytes:
+            before = start - start % asset.frames_per_file
+            end = min(stop, before + asset.frames_per_file) - before
             try:
-                parts.append(self._from_image(asset, start, stop))
+                frames = self._from_file(asset, asset.file_of(start), start - before, end)
+                part = np.asarray(frames)
             except Exception:
                 if parts:
                     break  # those first; whoever needs the others asks again
                 raise
-            start += len(parts[-1])
+            if parts and (part.shape[1:], part.dtype) != (parts[0].shape[1:], parts[0].dtype):
+                break
+            parts.append(part)
+            start += len(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _from_image(self, asset: Asset, start: int, stop: int) -> NDArray[Any]:
-        with open_frames(asset.name_of(start)) as frames:
-            before = 0
-            if asset.template is not None:
-                before = start - start % asset.frames_per_file
-                stop = min(stop, before + asset.frames_per_file)
-            if len(frames) < stop - before:
+    def _from_file(
+        self, asset: Asset, path: str, start: int, stop: int
+    ) -> NDArray[Any] | PackedFrames:
+        self.roots.check(path)
+        if asset.dataset is None and not h5py.is_hdf5(path):
+            return self._from_image(path, start, stop)
+        with self._dataset(asset, path) as dataset:
+            return self._from_dataset(dataset, start, stop)
+
+    def _from_image(self, path: str, start: int, stop: int) -> NDArray[Any]:
+        if "::" in path:
+            raise FrameError(f"{path} cannot be opened: no name of a file with frames has '::'.")
+        with open_frames(path) as frames:
+            if len(frames) <= start:
                 raise FormatError(f"{frames.source} holds no more than {len(frames)} frames.")
             fitting = max(1, self.max_bytes // (math.prod(frames.shape) * frames.dtype.itemsize))
-            return frames.stack(start - before, min(stop, start + fitting) - before)
+            stop = min(stop, len(frames), start + fitting)
+            return _first_readable(frames.stack, start, stop)
 
-    def _from_dataset(self, asset: Asset, start: int, stop: int) -> NDArray[Any] | PackedFrames:
-        with self._dataset(asset) as dataset:
-            if dataset.ndim < 2 or dataset.dtype.kind not in "biuf":
-                raise FormatError(f"It is no stack of images, but {dataset.shape} {dataset.dtype}.")
-            *outer, rows, columns = dataset.shape
-            if math.prod(outer) < stop:
-                raise FormatError(f"It holds {math.prod(outer)} frames, {stop} were announced.")
-            if not outer:
-                return np.asarray(dataset[()])[np.newaxis]
-            fitting = max(1, self.max_bytes // (rows * columns * dataset.dtype.itemsize))
-            stop = min(stop, start + fitting)
-            inner = math.prod(outer[1:])
-            low, high = start // inner, -(-stop // inner)
-            _check_written(dataset, low, high)
-            packed = packed_frames(dataset, start, stop)
-            if packed is not None:
-                for frame in range(len(packed)):
-                    packed.block_size(frame)
-                return packed
-            frames = np.asarray(dataset[low:high]).reshape(-1, rows, columns)
-            return frames[start - low * inner : stop - low * inner]
+    def _from_dataset(
+        self, dataset: FrameDataset, start: int, stop: int
+    ) -> NDArray[Any] | PackedFrames:
+        if len(dataset) <= start:
+            raise FormatError(f"It holds {len(dataset)} frames, {stop} were announced.")
+        fitting = max(1, self.max_bytes // dataset.frame_bytes)
+        stop = min(stop, len(dataset), start + fitting)
+        return _first_readable(dataset.frames, start, stop)
 
     @contextmanager
-    def _dataset(self, asset: Asset) -> Iterator[h5py.Dataset]:
+    def _dataset(self, asset: Asset, path: str) -> Iterator[FrameDataset]:
         if asset.uid in self._open:
-            _, dataset = self._open[asset.uid]
+            dataset = self._open[asset.uid]
             dataset.refresh()
             yield dataset
             return
-        file, live = _open(asset.path)
+        dataset = FrameDataset(
+            path,
+            asset.dataset or USUAL_DATASET,
+            roots=self.roots,
+            max_frame_bytes=self.max_frame_bytes,
+        )
+        keep = False
         try:
-            dataset = file[asset.dataset]
             yield dataset
-        except BaseException:
-            file.close()
-            raise
-        if live:
-            self._open[asset.uid] = file, dataset
-        else:  # nothing that another one writes would be seen in it
-            file.close()
+            # Nothing that another one writes would be seen in one that is not live.
+            keep = dataset.live and asset.template is None
+        finally:
+            if keep:
+                self._open[asset.uid] = dataset
+            else:
+                dataset.close()
 
 
-def _open(path: str) -> tuple[h5py.File, bool]:
-    """Open a file in the best of all ways; True if it can be followed while it is written."""
-    import hdf5plugin  # noqa: F401  registers its filters
+Frames = TypeVar("Frames")
 
-    problem: OSError | None = None
-    for way in _WAYS_TO_OPEN:
+
+def _first_readable(read: Callable[[int, int], Frames], start: int, stop: int) -> Frames:
+    """As many frames from the first on as can be read.
+
+    Raises
+    ------
+    _OneFrame
+        If it is the first that cannot.
+    """
+    while True:
         try:
-            return h5py.File(path, "r", **way), "swmr" in way
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            problem = problem or error
-    raise problem or FileNotFoundError(path)
-
-
-def _check_written(dataset: h5py.Dataset, low: int, high: int) -> None:
-    """Make sure of the first chunk of each frame; HDF5 itself gives zeros where there is none."""
-    if dataset.chunks is None:
-        return
-    step, *others = dataset.chunks
-    for row in range(low - low % step, high, step):
-        chunk = dataset.id.get_chunk_info_by_coord((row, *(0 for _ in others)))
-        if chunk.byte_offset is None:
-            raise FormatError(f"There is room for frame {row}, but it has not been written.")
+            return read(start, stop)
+        except Exception as error:
+            if stop - start == 1:
+                raise _OneFrame(str(error) or type(error).__name__) from error
+        stop = (start + stop) // 2
 
 
 def _explanation(asset: Asset, start: int, error: Exception) -> str:
