@@ -24,6 +24,7 @@ COMMANDS = (
     "integrate",
     "mask",
     "profiles",
+    "serve",
 )
 
 FAILED = 1
