@@ -201,9 +201,8 @@ class ReducedPatterns:
         wanted = expected.wanted
         with self._lock:
             known = [self._known(run, wanted.stream) for run in self._of(wanted)]
-        states = [source.state for source, _ in self._sources if source.state != "connected"]
         hints = known or [_NOTHING_KNOWN]
-        unconnected = [f"The source of the patterns is {state}." for state in states]
+        unconnected = [f"The source of the patterns is {state}." for state in self.unconnected]
         return ReductionTimeout(
             " ".join(
                 [f"There is no pattern of {wanted} after {seconds:g} s.", *hints, *unconnected]
@@ -217,6 +216,11 @@ class ReducedPatterns:
         )
         self._sources.append((source, thread))
         thread.start()
+
+    @property
+    def unconnected(self) -> list[str]:
+        """What the sources wait for that are not connected."""
+        return [source.state for source, _ in self._sources if source.state != "connected"]
 
     def close(self) -> None:
         """Follow no more sources. Who waits is told."""

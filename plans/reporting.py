@@ -100,14 +100,7 @@ def reporting_run(
         If the verdict is one that is raised.
     """
     uid: str = yield from bps.open_run(md)
-
-    def fail(error: Exception) -> MsgGenerator[None]:
-        if isinstance(error, RunEngineControlException):
-            yield from bps.close_run(exit_status=getattr(error, "exit_status", "abort"))
-        else:
-            yield from bps.close_run(exit_status="fail", reason=str(error))
-
-    found: Found = yield from bpp.contingency_wrapper(measure(uid), except_plan=fail)  # type: ignore[no-untyped-call]
+    found: Found = yield from bpp.contingency_wrapper(measure(uid), except_plan=failed_run)  # type: ignore[no-untyped-call]
     refused = found.verdict == "refused"
     reason = " ".join(found.reasons)
     yield from bps.close_run(
@@ -116,6 +109,14 @@ def reporting_run(
     if found.verdict in raised:
         raise CalibrationRefused(f"{md['plan_name']}: {found.verdict}. {reason}")
     return found
+
+
+def failed_run(error: Exception) -> MsgGenerator[None]:
+    """Close the run as one that an error has ended, or somebody at the RunEngine."""
+    if isinstance(error, RunEngineControlException):
+        yield from bps.close_run(exit_status=getattr(error, "exit_status", "abort"))
+    else:
+        yield from bps.close_run(exit_status="fail", reason=str(error))
 
 
 def _kind(value: Value) -> dict[str, str]:
