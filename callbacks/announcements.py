@@ -129,6 +129,8 @@ class Announcements:
 
     def _take_descriptor(self, doc: Document) -> Iterable[Announced]:
         self._runs.add(doc["run_start"])
+        if doc["uid"] in self._streams:
+            return ()
         chosen = image_keys(doc) if self._data_keys is None else self._data_keys
         keys = {key: value for key, value in doc["data_keys"].items() if key in chosen}
         self._streams[doc["uid"]] = Stream(run=doc["run_start"], uid=doc["uid"], keys=keys)

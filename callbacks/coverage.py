@@ -1,4 +1,4 @@
-"""Which frames of a stream have a pattern, so that what is missing can be told."""
+"""Which frames of a stream have a pattern, and from where, so that what is missing can be told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
+# The place of frames that are nowhere.
+NOWHERE = 0
+
 
 class Coverage:
-    """Counts the frames of a stream that have a pattern.
+    """Remembers where the frames of a stream are that have a pattern.
 
     Attributes
     ----------
@@ -21,27 +24,44 @@ class Coverage:
 
     def __init__(self) -> None:
         self.frames_per_event = 1
-        self._done = bytearray()  # a flag for each frame
+        self._places = np.zeros(64, dtype=np.int64)  # of each frame of the stream
 
-    def mark(self, indices: Integers, seq_nums: Integers, *, done: bool) -> None:
+    def mark(self, indices: Integers, seq_nums: Integers, places: Integers) -> None:
         """Note frames, by their numbers in the stream from 0 and the seq_nums of their events.
 
-        ``done=False`` takes back what was noted: a frame that is replaced by one that fails has no
-        pattern any more.
+        The place `NOWHERE` takes back what was noted: a frame that is replaced by one that fails
+        has no pattern any more.
         """
+        if indices.size == 0:
+            return
         # index = (seq_num - 1) * frames_per_event + place, with place < frames_per_event
         per_event = -(-(indices + 1) // seq_nums)
         self.frames_per_event = max(self.frames_per_event, int(per_event.max()))
-        short = int(indices.max()) + 1 - len(self._done)
-        self._done.extend(bytes(max(short, 0)))
-        np.frombuffer(self._done, dtype=np.uint8)[indices] = done
+        self._extend(int(indices.max()) + 1)
+        self._places[indices] = places
+
+    def has(self, indices: Integers, places: Integers) -> NDArray[np.bool_]:
+        """Which of some frames have a pattern that was made from the same place."""
+        inside = indices < self._places.size
+        found = np.zeros(indices.shape, dtype=np.int64)
+        found[inside] = self._places[indices[inside]]
+        same: NDArray[np.bool_] = (found == places) & (found != NOWHERE)
+        return same
 
     def missing_events(self, events: int) -> list[int]:
         """The seq_nums, of that many events, that have a frame without a pattern."""
         frames = events * self.frames_per_event
-        flags = np.frombuffer(self._done.ljust(frames, b"\0")[:frames], dtype=np.uint8)
-        lacking = ~flags.reshape(events, self.frames_per_event).all(axis=1)
-        return (np.flatnonzero(lacking) + 1).tolist()
+        lacking = np.ones(frames, dtype=np.bool_)
+        known = self._places[:frames]
+        lacking[: known.size] = known == NOWHERE
+        by_event = lacking.reshape(events, self.frames_per_event).any(axis=1)
+        return (np.flatnonzero(by_event) + 1).tolist()
+
+    def _extend(self, frames: int) -> None:
+        if frames > self._places.size:
+            longer = np.zeros(max(frames, 2 * self._places.size), dtype=np.int64)
+            longer[: self._places.size] = self._places
+            self._places = longer
 
 
 def in_words(numbers: Sequence[int], *, most: int = 10) -> str:

@@ -44,7 +44,7 @@ def start_metadata(
     raw_start: RunStart,
     data_key: str,
     *,
-    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
     engine: str,
     calibration: ResolvedCalibration | None,
     inline: bool,
@@ -57,8 +57,8 @@ def start_metadata(
         The start document of the raw run.
     data_key
         Which of its images.
-    recipe, engine
-        What is computed, and the engine that is asked for.
+    recipes, engine
+        What is computed, by name, the main recipe first; and the engine that is asked for.
     calibration
         The one that the run begins with; None if there is none.
     inline
@@ -66,6 +66,7 @@ def start_metadata(
         motors; else the dimensions are those of the raw run.
     """
     raw: dict[str, Any] = {**raw_start}
+    recipe = next(iter(recipes.values()))
     over_time = {"dimensions": [[["time"], "primary"]]}
     hints = over_time if inline else raw.get("hints", {})
     return {
@@ -78,6 +79,7 @@ def start_metadata(
         "parent_uids": [raw["uid"]],
         "recipe": recipe.to_dict(),
         "recipe_hash": recipe.hash,
+        "recipes": {name: one.to_dict() for name, one in recipes.items()},
         "engine": engine,
         "versions": software_versions(),
         "tiled_specs": [SPEC],
@@ -99,12 +101,26 @@ def _calibration_metadata(calibration: ResolvedCalibration) -> dict[str, Any]:
     }
 
 
-def file_provenance(start: Mapping[str, Any], stream: str) -> dict[str, str]:
-    """What the file of a reduced stream says about where it is from, by the start document."""
+def file_provenance(
+    start: Mapping[str, Any], *, stream: str, first_frame: int, engine: str
+) -> dict[str, str]:
+    """What the file of a reduced stream says about where it is from, by the start document.
+
+    Parameters
+    ----------
+    start
+        The start document of the reduced run.
+    stream, first_frame
+        The name of the stream, and the number of the frame that row 0 is of.
+    engine
+        What the patterns are made by.
+    """
     known = ("raw_uid", "raw_data_key", "detector", "calibration_uid", "calibration_origin")
     return {
         "uid": start["uid"],
         "stream": stream,
+        "first_frame": str(first_frame),
+        "engine": engine,
         **{key: start[key] for key in (*known, "mask_sha256") if key in start},
         "versions": json.dumps(start["versions"]),
     }
@@ -161,6 +177,7 @@ def stream_configuration(
     calibration: ResolvedCalibration,
     geometry: Geometry,
     *,
+    recipe: str,
     first: IntegrationResult,
     time: float,
 ) -> dict[str, Configuration]:
@@ -170,6 +187,8 @@ def stream_configuration(
     ----------
     calibration, geometry
         The calibration, and its geometry with the shape of the detector if the frames gave that.
+    recipe
+        The name of the recipe.
     first
         A result, as those that will come.
     time
@@ -184,6 +203,7 @@ def stream_configuration(
         values[axis] = centres.tolist()
         keys[axis] = data_key(STAGE, "<f8", centres.shape, units=measure)
     texts = {
+        "recipe": recipe,
         "unit": first.unit,
         "engine": first.engine,
         "detector": geometry.detector.name,

@@ -7,8 +7,9 @@ Frames come inside of events (``event``, ``event_page``), or in files that ``res
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
@@ -19,22 +20,21 @@ from bluesky_azint.callbacks.announcements import Announced, Announcements
 from bluesky_azint.callbacks.assets import Document
 from bluesky_azint.callbacks.data_keys import frames_per_event, image_keys
 from bluesky_azint.callbacks.inline import frames_of_values
+from bluesky_azint.callbacks.places import places_in_asset, places_of_values
 from bluesky_azint.callbacks.reader import FrameReader
+from bluesky_azint.callbacks.roots import Roots
 from bluesky_azint.errors import FrameError
 from bluesky_azint.packed import PackedFrames
 
 __all__ = ["FrameBatch", "FrameSource", "frames_per_event", "image_keys"]
 
 
-@dataclass(frozen=True, eq=False)
-class FrameBatch:
-    """Some frames of one detector, in the order in which they were announced.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameNumbers:
+    """The numbers of some frames of one detector, in the order in which they were announced.
 
     Parameters
     ----------
-    frames
-        ``(n, rows, columns)``, in the type of the detector, native or not; packed if their file
-        holds them so. Frames from inside of an event may share their memory with it.
     indices
         ``(n,)``, number of each frame within its stream, counted from 0:
         ``(seq_num - 1) * frames_per_event + k``. A run that was rewound repeats some: the last
@@ -45,28 +45,42 @@ class FrameBatch:
         ``(n,)``, the time of the event of each frame, in seconds since the epoch. Stream documents
         usually come before their event, and in fly scans there is none: it is then the time at
         which the document arrived.
+    places
+        ``(n,)``, where each frame is, see `bluesky_azint.callbacks.places`.
     descriptor, data_key
         The uid of the event descriptor, and which of its data keys.
     """
 
-    frames: NDArray[Any] | PackedFrames
     indices: NDArray[np.int64]
     seq_nums: NDArray[np.int64]
     timestamps: NDArray[np.float64]
+    places: NDArray[np.int64]
     descriptor: str
     data_key: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameBatch(FrameNumbers):
+    """Some frames of one detector, in the order in which they were announced.
+
+    Parameters
+    ----------
+    frames
+        ``(n, rows, columns)``, in the type of the detector, native or not; packed if their file
+        holds them so. Frames from inside of an event may share their memory with it.
+    """
+
+    frames: NDArray[Any] | PackedFrames
 
     def each(self) -> Iterator[FrameBatch]:
         """The frames one by one."""
         for number in range(len(self.frames)):
             one = slice(number, number + 1)
-            yield replace(
-                self,
-                frames=self.frames[one],
-                indices=self.indices[one],
-                seq_nums=self.seq_nums[one],
-                timestamps=self.timestamps[one],
-            )
+            yield _batch(self, number, self.frames[one])
+
+
+# Tells which of some frames need not be read.
+Known = Callable[[FrameNumbers], NDArray[np.bool_]]
 
 
 class FrameSource:
@@ -87,6 +101,10 @@ class FrameSource:
         The size of a batch, at the most; but a batch has at least one frame.
     data_keys
         Which data keys to take frames from; by default, all those that describe images.
+    known
+        Tells which frames need not be read; by default, all are.
+    roots
+        Folders out of which files may be read; None for all.
     """
 
     def __init__(
@@ -96,11 +114,14 @@ class FrameSource:
         timeout: float = 10.0,
         max_bytes: int = 160 * 2**20,
         data_keys: Collection[str] | None = None,
+        known: Known | None = None,
+        roots: Collection[str | PathLike[str]] | None = None,
     ) -> None:
         self.timeout = timeout
         self.max_bytes = max_bytes
+        self._known = known
         self._announcements = Announcements(root_map=root_map, data_keys=data_keys)
-        self._reader = FrameReader(max_bytes=max_bytes)
+        self._reader = FrameReader(max_bytes=max_bytes, roots=Roots(roots))
         self._failing: set[str] = set()
 
     def __call__(self, name: str, doc: Document) -> Iterator[FrameBatch]:
@@ -143,7 +164,8 @@ class FrameSource:
         """
         failing = found.asset is not None and found.asset.uid in self._failing
         deadline = time.monotonic() + (0.0 if failing else self.timeout)
-        spans = [(0, len(found.seq_nums) * found.frames_per_event)]
+        numbers = _numbers(found)
+        spans = self._spans(numbers)
         while spans:
             start, stop = spans.pop()
             try:
@@ -157,7 +179,15 @@ class FrameSource:
                 continue
             if start + len(frames) < stop:
                 spans.append((start + len(frames), stop))
-            yield _batch(found, start, frames)
+            yield _batch(numbers, start, frames)
+
+    def _spans(self, numbers: FrameNumbers) -> list[tuple[int, int]]:
+        """Stretches of frames that are to be read, the last one first."""
+        if self._known is None:
+            return [(0, numbers.indices.size)]
+        wanted = np.concatenate(([False], ~self._known(numbers), [False]))
+        ends = np.flatnonzero(wanted[1:] != wanted[:-1]).reshape(-1, 2)
+        return [(int(start), int(stop)) for start, stop in ends[::-1]]
 
     def _frames(
         self, found: Announced, start: int, stop: int, deadline: float
@@ -171,18 +201,40 @@ class FrameSource:
         return self._reader.read(found.asset, before + start, before + stop, deadline=deadline)
 
 
-def _batch(found: Announced, start: int, frames: NDArray[Any] | PackedFrames) -> FrameBatch:
-    """The batch whose first frame is the one of number `start` among those announced."""
-    numbers = np.arange(start, start + len(frames), dtype=np.int64)
-    events, places = np.divmod(numbers, found.frames_per_event)
+def _numbers(found: Announced) -> FrameNumbers:
+    """The numbers of all frames that were announced together."""
+    count = len(found.seq_nums) * found.frames_per_event
+    events, within = np.divmod(np.arange(count, dtype=np.int64), found.frames_per_event)
     seq_nums = np.asarray(found.seq_nums, dtype=np.int64)[events]
-    return FrameBatch(
-        frames=frames,
-        indices=(seq_nums - 1) * found.frames_per_event + places,
+    timestamps = np.asarray(found.times, dtype=np.float64)[events]
+    if found.asset is None:
+        places = places_of_values(
+            found.values or [None] * len(found.seq_nums), found.frames_per_event
+        )
+    else:
+        before = found.row * found.frames_per_event
+        places = places_in_asset(found.asset, before, before + count)
+    return FrameNumbers(
+        indices=(seq_nums - 1) * found.frames_per_event + within,
         seq_nums=seq_nums,
-        timestamps=np.asarray(found.times, dtype=np.float64)[events],
+        timestamps=timestamps,
         descriptor=found.stream.uid,
         data_key=found.data_key,
+        places=places,
+    )
+
+
+def _batch(numbers: FrameNumbers, start: int, frames: NDArray[Any] | PackedFrames) -> FrameBatch:
+    """The batch whose first frame has the numbers at `start`."""
+    some = slice(start, start + len(frames))
+    return FrameBatch(
+        frames=frames,
+        indices=numbers.indices[some],
+        seq_nums=numbers.seq_nums[some],
+        timestamps=numbers.timestamps[some],
+        descriptor=numbers.descriptor,
+        data_key=numbers.data_key,
+        places=numbers.places[some],
     )
 
 

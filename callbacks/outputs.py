@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.documents import DEVICE, axes_of, data_key
 from bluesky_azint.io.nexus import AzintWriter, Column
+from bluesky_azint.io.nexus_rows import Rows
 from bluesky_azint.reduction.result import IntegrationResult
 from bluesky_azint.units import unit
 
 Emit = Callable[[str, Any], object]
-Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _HDF5 = "application/x-hdf5"
@@ -52,10 +52,11 @@ _COLUMNS = {
 class Output(Protocol):
     """Takes the patterns of one reduced stream, and tells of them."""
 
-    def write(
-        self, rows: Integers, result: IntegrationResult, *, seq_nums: Integers, timestamps: Floats
-    ) -> None:
+    def write(self, patterns: Rows) -> None:
         """Take a stack of patterns, each for a row, and tell of them before returning."""
+
+    def settle(self) -> None:
+        """Have taken again all that was there before, if there was anything."""
 
     def reserve(self, rows: int) -> None:
         """Have that many rows, with no pattern in those that were never written."""
@@ -132,22 +133,37 @@ class FileOutput:
         self._announced = 0
         self._rows = 0
 
-    def write(
-        self, rows: Integers, result: IntegrationResult, *, seq_nums: Integers, timestamps: Floats
-    ) -> None:
+    def write(self, patterns: Rows) -> None:
         """Write patterns, let readers see them, and announce the rows that are new."""
-        self._writer.write(rows, result, seq_nums=seq_nums, timestamps=timestamps)
+        self._writer.write(
+            patterns.rows,
+            patterns.result,
+            seq_nums=patterns.seq_nums,
+            timestamps=patterns.timestamps,
+            places=patterns.places,
+        )
         self._writer.flush()
-        self._rows = max(self._rows, int(rows.max()) + 1)
+        self._rows = max(self._rows, int(patterns.rows.max()) + 1)
         self._announce([key for key in _LIVE if key in self._columns], self._announced)
         self._announced = self._rows
 
     def reserve(self, rows: int) -> None:
         """Have that many rows: NaN, with count and raw_seq_num 0, in those never written."""
         if rows > self._rows:
-            last = np.array([rows - 1])
             zero, nan = np.zeros(1, dtype=np.int64), np.full(1, np.nan)
-            self.write(last, self._empty, seq_nums=zero, timestamps=nan)
+            self.write(
+                Rows(
+                    rows=np.array([rows - 1]),
+                    result=self._empty,
+                    seq_nums=zero,
+                    timestamps=nan,
+                    places=zero,
+                )
+            )
+
+    def settle(self) -> None:
+        """Let the file take the place of the one that it renews."""
+        self._writer.settle()
 
     def close(self) -> None:
         """Announce the columns that nobody watched, and close the file."""
@@ -215,19 +231,18 @@ class EventOutput:
         self._head = head
         self._compose_event = head.describe(keys, hinted=["total", "peak"]).compose_event
 
-    def write(
-        self, rows: Integers, result: IntegrationResult, *, seq_nums: Integers, timestamps: Floats
-    ) -> None:
+    def write(self, patterns: Rows) -> None:
         """Emit an event for each pattern."""
+        result = patterns.result
         intensity, sigma = result.intensity, result.sigma
-        for i, row in enumerate(rows.tolist()):
+        for i, row in enumerate(patterns.rows.tolist()):
             data: dict[str, object] = {"intensity": intensity[i].tolist()}
             if sigma is not None:
                 data["sigma"] = sigma[i].tolist()
             data["total"] = float(result.sum_signal[i].sum())
             data["peak"] = _peak(result.radial, intensity[i])
-            data["raw_seq_num"] = int(seq_nums[i])
-            moment = float(timestamps[i])
+            data["raw_seq_num"] = int(patterns.seq_nums[i])
+            moment = float(patterns.timestamps[i])
             next_one = max(self._head.counters[self._head.name], row + 2)
             event = self._compose_event(
                 data=data,
@@ -242,8 +257,50 @@ class EventOutput:
     def reserve(self, rows: int) -> None:
         """Do nothing: where there is no pattern there is no event."""
 
+    def settle(self) -> None:
+        """Nothing was there before."""
+
     def close(self) -> None:
         """Nothing is left."""
+
+
+class Outputs:
+    """Several outputs that take the same patterns; one that fails does not keep any from others.
+
+    Parameters
+    ----------
+    outputs
+        The outputs.
+    """
+
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self._outputs = outputs
+
+    def write(self, patterns: Rows) -> None:
+        """Take patterns, see `Output`."""
+        self._each(lambda output: output.write(patterns))
+
+    def reserve(self, rows: int) -> None:
+        """Have that many rows, see `Output`."""
+        self._each(lambda output: output.reserve(rows))
+
+    def settle(self) -> None:
+        """Have taken again what was there before, see `Output`."""
+        self._each(lambda output: output.settle())
+
+    def close(self) -> None:
+        """Tell of what is left."""
+        self._each(lambda output: output.close())
+
+    def _each(self, action: Callable[[Output], None]) -> None:
+        problem: Exception | None = None
+        for output in self._outputs:
+            try:
+                action(output)
+            except Exception as error:  # noqa: BLE001  told when the others had their turn
+                problem = problem or error
+        if problem is not None:
+            raise problem
 
 
 def empty_result(like: IntegrationResult, rows: int) -> IntegrationResult:

@@ -1,4 +1,4 @@
-"""The patterns of one stream of a raw run.
+"""The patterns of one stream of a raw run, by one recipe.
 
 Every frame has a row, and a frame that cannot be reduced has a row of NaN. Descriptors share an
 output as long as they are reduced alike. When the geometry changes in the middle of a stream, say
@@ -8,39 +8,23 @@ output as long as they are reduced alike. When the geometry changes in the middl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bluesky_azint.callbacks.coverage import Coverage, in_words
-from bluesky_azint.callbacks.frames import FrameBatch
-from bluesky_azint.callbacks.outputs import Output, empty_result
-from bluesky_azint.callbacks.resolve import ResolvedCalibration
+from bluesky_azint.callbacks.companions.conditions import Conditions
+from bluesky_azint.callbacks.coverage import NOWHERE, Coverage, in_words
+from bluesky_azint.callbacks.frames import FrameBatch, FrameNumbers
+from bluesky_azint.callbacks.outputs import Output
+from bluesky_azint.callbacks.reduction import Reduction
+from bluesky_azint.callbacks.run_outputs import Opening, RunOutputs
 from bluesky_azint.callbacks.troubles import Troubles
-from bluesky_azint.errors import ChunkError, GeometryError
-from bluesky_azint.reduction.integrator import Integrator
+from bluesky_azint.errors import ChunkError, FormatError
+from bluesky_azint.io.nexus_rows import AzintFile, Rows
 from bluesky_azint.reduction.result import IntegrationResult
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Reduction:
-    """How frames are reduced.
-
-    Parameters
-    ----------
-    calibration, integrator
-        The calibration, and what is built from it and the recipe.
-    """
-
-    calibration: ResolvedCalibration
-    integrator: Integrator
-
-
-# Opens an output: name of the reduced stream, how it is reduced, the first patterns, their time.
-OpenOutput = Callable[[str, Reduction, IntegrationResult, float], Output]
 
 
 @dataclass(eq=False)
@@ -63,7 +47,7 @@ class _Segment:
         return (
             self.reduction is not None
             and reduction is not None
-            and self.reduction.calibration.key == reduction.calibration.key
+            and self.reduction.is_like(reduction)
         )
 
 
@@ -74,15 +58,21 @@ class ReducedStream:
     ----------
     name
         Of the raw stream.
-    open_output
+    recipe, output_name
+        Name of the recipe, and what the reduced stream is called.
+    outputs
         Opens the outputs.
     troubles
         Takes what goes wrong.
     """
 
-    def __init__(self, name: str, *, open_output: OpenOutput, troubles: Troubles) -> None:
+    def __init__(
+        self, name: str, *, recipe: str, output_name: str, outputs: RunOutputs, troubles: Troubles
+    ) -> None:
         self.name = name
-        self._open_output = open_output
+        self.recipe = recipe
+        self._output_name = output_name
+        self._run_outputs = outputs
         self._troubles = troubles
         self._segments: list[_Segment] = []
         self._segment_of: dict[str, _Segment] = {}  # by descriptor
@@ -91,50 +81,71 @@ class ReducedStream:
         self._told_of_empty = False
 
     def describe(self, descriptor: str, reduction: Reduction | None) -> None:
-        """Take a descriptor, by its uid, and how its frames are reduced; None if they are not."""
-        if not (self._segments and self._segments[-1].is_like(reduction)):
-            self._segments.append(_Segment(reduction))
-        self._segment_of[descriptor] = self._segments[-1]
+        """Take a descriptor, by its uid, and how its frames are reduced; None if they are not.
 
-    def reduce(self, batch: FrameBatch) -> None:
-        """Take frames of a descriptor."""
-        segment = self._segment_of[batch.descriptor]
-        if segment.reduction is None:
-            return
+        One that comes again may have found a calibration since.
+        """
+        if descriptor in self._segment_of:
+            segment = self._segment_of[descriptor]
+            segment.reduction = segment.reduction or reduction
+        elif not (self._segments and self._segments[-1].is_like(reduction)):
+            self._segments.append(_Segment(reduction))
+        self._segment_of.setdefault(descriptor, self._segments[-1])
+        segment = self._segment_of[descriptor]
+        if segment.reduction is not None and segment.output is None:
+            self._go_on(segment, segment.reduction)
+
+    def needs(self, numbers: FrameNumbers) -> NDArray[np.bool_]:
+        """Which of some frames have no pattern, and can be reduced."""
+        segment = self._segment_of.get(numbers.descriptor)
+        if segment is None or segment.reduction is None:
+            return np.zeros(numbers.indices.shape, dtype=np.bool_)
+        return ~self._coverage.has(numbers.indices, numbers.places)
+
+    def reduce(self, batch: FrameBatch, conditions: Conditions | None) -> int:
+        """Take frames of a descriptor; gives how many of them have a pattern now."""
+        reduction = self._segment_of[batch.descriptor].reduction
+        if reduction is None:
+            return 0
         result = None
         with self._troubles.noted():
             try:
-                result = segment.reduction.integrator.integrate(batch.frames)
+                result = reduction.integrate(batch, conditions)
             except ChunkError:
                 if len(batch.frames) == 1:
                     raise
                 # One is damaged, and the others are not.
-                for one in batch.each():
-                    self.reduce(one)
-                return
-        done = result is not None
-        if result is not None:
-            self._tell_of_empty(result, batch)
-        result = result or _no_result(segment.reduction.integrator, len(batch.frames))
-        if result is None:
-            return
-        written = False
-        with self._troubles.noted():
-            self._write(segment, segment.reduction, batch, result)
-            written = True
-        self._coverage.mark(batch.indices, batch.seq_nums, done=done and written)
+                return sum(self.reduce(one, conditions) for one in batch.each())
+        return self.take(batch, result)
 
-    def _tell_of_empty(self, result: IntegrationResult, batch: FrameBatch) -> None:
-        """Warn, once, of patterns that are zero because no pixel is in them."""
-        empty = ~result.count.any(axis=tuple(range(1, result.count.ndim)))
-        if empty.any() and not self._told_of_empty:
-            self._told_of_empty = True
-            logger.warning(
-                "Event %d of the stream %r has no usable pixel: all are masked, bad, or outside the "
-                "range. Its pattern holds zeros, as will those of others like it.",
-                batch.seq_nums[empty][0],
-                self.name,
-            )
+    def take(self, numbers: FrameNumbers, result: IntegrationResult | None) -> int:
+        """Take the patterns of some frames; None for frames that have none.
+
+        Returns
+        -------
+        How many of them have a pattern now.
+        """
+        segment = self._segment_of[numbers.descriptor]
+        reduction = segment.reduction
+        if reduction is None:
+            return 0
+        places = numbers.places
+        if result is None:
+            result = reduction.nothing(places.size)
+            places = np.full_like(places, NOWHERE)
+        if result is None:
+            return 0
+        self._tell_of_empty(result, numbers)
+        with self._troubles.noted():
+            self._write(segment, reduction, numbers, result, places)
+            self._coverage.mark(numbers.indices, numbers.seq_nums, places)
+            return int(np.count_nonzero(places))
+        self._coverage.mark(numbers.indices, numbers.seq_nums, np.full_like(places, NOWHERE))
+        return 0
+
+    def missing(self, events: int) -> list[int]:
+        """The seq_nums, of that many events, that have a frame without a pattern."""
+        return self._coverage.missing_events(events)
 
     def close(self, events: int | None) -> str | None:
         """No more frames will come.
@@ -148,7 +159,7 @@ class ReducedStream:
         -------
         What is missing, as a sentence; None if nothing is.
         """
-        missing = self._coverage.missing_events(events) if events else []
+        missing = self.missing(events) if events else []
         last = self._segments[-1]
         for output in self._outputs:
             with self._troubles.noted():
@@ -165,43 +176,95 @@ class ReducedStream:
             )
         return f"The stream {self.name!r} could not be reduced." if refused else None
 
+    def _tell_of_empty(self, result: IntegrationResult, numbers: FrameNumbers) -> None:
+        """Warn, once, of patterns that are zero because no pixel is in them."""
+        inner = tuple(range(1, result.count.ndim))
+        empty = ~result.count.any(axis=inner) & ~np.isnan(result.sum_signal).all(axis=inner)
+        if empty.any() and not self._told_of_empty:
+            self._told_of_empty = True
+            logger.warning(
+                "Event %d of the stream %r has no usable pixel: all are masked, bad, or outside the "
+                "range. Its pattern holds zeros, as will those of others like it.",
+                numbers.seq_nums[empty][0],
+                self.name,
+            )
+
     def _write(
-        self, segment: _Segment, reduction: Reduction, batch: FrameBatch, result: IntegrationResult
+        self,
+        segment: _Segment,
+        reduction: Reduction,
+        numbers: FrameNumbers,
+        result: IntegrationResult,
+        places: NDArray[np.int64],
     ) -> None:
-        first = int(batch.indices.min())
+        first = int(numbers.indices.min())
         # Frames before the first of a later segment come when a run is rewound beyond it.
         if segment.output is None or first < segment.first_frame:
-            name = f"{self.name}_{len(self._outputs) + 1}" if self._outputs else self.name
-            segment.first_frame = first if self._outputs else 0
-            segment.output = self._open_output(name, reduction, result, float(batch.timestamps[0]))
-            self._outputs.append(segment.output)
+            first_frame = first if self._outputs else 0
+            self._open(segment, reduction, result, first_frame, float(numbers.timestamps[0]))
+        if segment.output is None:
+            raise RuntimeError("The output of a reduced stream was opened, and is not there.")
         segment.output.write(
-            batch.indices - segment.first_frame,
-            result,
-            seq_nums=batch.seq_nums,
-            timestamps=batch.timestamps,
+            Rows(
+                rows=numbers.indices - segment.first_frame,
+                result=result,
+                seq_nums=numbers.seq_nums,
+                timestamps=numbers.timestamps,
+                places=places,
+            )
         )
 
+    def _next_name(self) -> str:
+        number = len(self._outputs) + 1
+        return f"{self._output_name}_{number}" if self._outputs else self._output_name
 
-def _no_result(integrator: Integrator, frames: int) -> IntegrationResult | None:
-    """Patterns for frames that could not be reduced; None if not even the bins are known."""
-    try:
-        radial, azimuthal = integrator.radial, integrator.azimuthal
-    except GeometryError:
-        return None
-    nothing = np.zeros(radial.size if azimuthal is None else (azimuthal.size, radial.size))
-    recipe = integrator.recipe
-    like = IntegrationResult(
-        radial=radial,
-        azimuthal=azimuthal,
-        azimuthal_unit=None if azimuthal is None else recipe.azimuthal_unit,
-        error_model=recipe.error_model,
-        sum_signal=nothing,
-        sum_variance=None if recipe.error_model is None else nothing,
-        sum_normalization=nothing,
-        sum_normalization2=nothing,
-        count=nothing,
-        unit=recipe.unit,
-        engine="none",
-    )
-    return empty_result(like, frames)
+    def _go_on(self, segment: _Segment, reduction: Reduction) -> None:
+        """Open the output at once if it holds patterns from before."""
+        like = reduction.nothing(1)
+        with self._troubles.noted(), self._run_outputs.kept(self._next_name(), reduction) as file:
+            if like is not None and file is not None:
+                known = file.provenance
+                self._open(
+                    segment,
+                    reduction,
+                    IntegrationResult(**{**vars(like), "engine": known["engine"]}),
+                    int(known["first_frame"]),
+                    file.first_time,
+                )
+
+    def _open(
+        self,
+        segment: _Segment,
+        reduction: Reduction,
+        like: IntegrationResult,
+        first_frame: int,
+        time: float,
+    ) -> None:
+        """Open the output of a segment, with the patterns that its file has from before."""
+        name = self._next_name()
+        with self._run_outputs.kept(name, reduction) as file:
+            output = self._run_outputs.open(
+                Opening(
+                    name=name,
+                    recipe=self.recipe,
+                    reduction=reduction,
+                    like=like,
+                    first_frame=first_frame,
+                    time=time,
+                )
+            )
+            segment.output, segment.first_frame = output, first_frame
+            self._outputs.append(output)
+            if file is not None and file.provenance["first_frame"] == str(first_frame):
+                self._take_again(file, like, output, first_frame)
+            output.settle()
+
+    def _take_again(
+        self, file: AzintFile, like: IntegrationResult, output: Output, first_frame: int
+    ) -> None:
+        try:
+            for rows in file.rows(like):
+                output.write(rows)
+                self._coverage.mark(rows.rows + first_frame, rows.seq_nums, rows.places)
+        except FormatError as error:
+            logger.warning("%s What is missing is reduced again.", error)

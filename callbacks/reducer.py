@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 from event_model import DocumentRouter
+from numpy.typing import NDArray
 
-from bluesky_azint.callbacks.frames import FrameSource, image_keys
+from bluesky_azint.callbacks.frames import FrameBatch, FrameNumbers, FrameSource, image_keys
 from bluesky_azint.callbacks.outputs import Emit
 from bluesky_azint.callbacks.reduced_run import ReducedRun
 from bluesky_azint.callbacks.settings import Flavour, Settings
@@ -35,11 +38,32 @@ if TYPE_CHECKING:
         StreamResource,
     )
 
+    from bluesky_azint.callbacks.companions.companions import Companions
+
 logger = logging.getLogger(__name__)
 
 # Images in these streams are not of the sample.
 _NOT_REDUCED = frozenset({"baseline", "dark", "flat"})
 _NO_MAP: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass
+class Counts:
+    """Numbers of frames.
+
+    Parameters
+    ----------
+    found
+        Announced, and lacking a pattern then.
+    reduced
+        Having their patterns since.
+    refused
+        Read, and not to be reduced.
+    """
+
+    found: int = 0
+    reduced: int = 0
+    refused: int = 0
 
 
 @dataclass(eq=False)
@@ -62,7 +86,7 @@ class Reducer(DocumentRouter):
     emit
         Where the documents of reduced runs go, as ``emit(name, doc)``.
     recipe
-        What to compute.
+        What to compute; or give `recipes`.
     directory
         Where the files with patterns are written; None is enough for the inline flavour.
     store
@@ -78,18 +102,41 @@ class Reducer(DocumentRouter):
     flavour
         ``"stream"``: patterns go into files that stream documents announce. ``"inline"``: they go
         into events, for consumers that cannot read files.
+    inline
+        Where the documents of the same runs go, too, with the patterns inside of events.
+    recipes
+        Several recipes by name. The patterns of the first are in streams of the names of the raw
+        ones, ``primary``, those of the others in ``primary_NAME``.
+    chosen
+        The names of the recipes for some data keys; by default, all.
+    companions
+        What else belongs to the frames: darks, monitors, motors ...; None for nothing.
+    roots
+        Folders out of which files may be read; None for all.
+    timeout
+        How many seconds to wait for frames that were announced but are not in their file yet.
+    continues
+        Whether to go on with reduced runs that were begun before, by this process or another one:
+        a reduced run then has the same uid each time, it is emitted from its start, and frames of
+        which its file has a pattern are not read again.
+
+    Attributes
+    ----------
+    counts
+        How many frames were found, reduced and refused so far.
 
     Raises
     ------
     RecipeError
-        If the flavour is not known, or needs a directory and there is none.
+        If the flavour is not known, or needs a directory and there is none; or if there is no
+        recipe, or both one and several.
     """
 
     def __init__(
         self,
         emit: Emit,
         *,
-        recipe: Recipe,
+        recipe: Recipe | None = None,
         directory: str | PathLike[str] | None = None,
         store: CalibrationStore | None = None,
         default: Geometry | CalibrationRecord | None = None,
@@ -97,8 +144,17 @@ class Reducer(DocumentRouter):
         data_keys: Collection[str] | None = None,
         root_map: Mapping[str, str] = _NO_MAP,
         flavour: Flavour = "stream",
+        inline: Emit | None = None,
+        recipes: Mapping[str, Recipe] | None = None,
+        chosen: Mapping[str, Collection[str]] = MappingProxyType({}),
+        companions: Companions | None = None,
+        roots: Collection[str | PathLike[str]] | None = None,
+        timeout: float = 10.0,
+        continues: bool = False,
     ) -> None:
         super().__init__()
+        if (recipe is None) == (recipes is None):
+            raise RecipeError("Give either a recipe, or several by name.")
         if flavour not in ("stream", "inline"):
             raise RecipeError(f"There is no flavour {flavour!r}; it is 'stream' or 'inline'.")
         if flavour == "stream" and directory is None:
@@ -107,17 +163,28 @@ class Reducer(DocumentRouter):
                 "give one, or flavour='inline'."
             )
         self._settings = Settings(
-            recipe=recipe,
+            recipes={"pattern": recipe} if recipe is not None else dict(recipes or {}),
+            chosen=chosen,
             # Absolute: a session may change folders.
             directory=None if directory is None else Path(directory).absolute(),
             store=store,
             default=default,
             engine=engine,
-            flavour=flavour,
+            continues=continues,
         )
-        self._consumer = emit
+        self._emits: dict[Flavour, Emit] = {flavour: _safely(emit)}
+        if inline is not None:
+            self._emits["inline"] = _safely(inline)
         self._data_keys = data_keys
-        self._source = FrameSource(root_map=root_map, data_keys=data_keys)
+        self._companions = companions
+        self._source = FrameSource(
+            root_map=root_map,
+            data_keys=data_keys,
+            timeout=timeout,
+            roots=roots,
+            known=lambda numbers: ~self._needs(numbers),
+        )
+        self.counts = Counts()
         self._runs: dict[str, _RawRun] = {}
         self._run_of: dict[str, str] = {}  # by descriptor, resource and stream resource
         self._skipped: set[str] = set()  # descriptors
@@ -130,8 +197,9 @@ class Reducer(DocumentRouter):
 
     def start(self, doc: RunStart) -> None:
         """Take the start of a raw run."""
-        self._runs[doc["uid"]] = _RawRun(doc)
-        self._take_frames("start", doc)
+        if doc["uid"] not in self._runs:
+            self._runs[doc["uid"]] = _RawRun(doc)
+            self._take_frames("start", doc)
 
     def descriptor(self, doc: EventDescriptor) -> None:
         """Take a descriptor; with the first that has images, a reduced run begins."""
@@ -142,14 +210,14 @@ class Reducer(DocumentRouter):
                 "reduced. Subscribe the reducer before the run begins.",
                 doc["run_start"],
             )
-        if raw is None or doc["name"] in _NOT_REDUCED:
             self._skipped.add(doc["uid"])
             return
+        self._skipped.discard(doc["uid"])
         self._run_of[doc["uid"]] = doc["run_start"]
         for key in self._images(doc):
             if key not in raw.reduced:
                 raw.reduced[key] = ReducedRun(
-                    raw.start, key, settings=self._settings, emit=self._emit_safely
+                    raw.start, key, settings=self._settings, emits=self._emits
                 )
             raw.reduced[key].describe(doc)
         self._take_frames("descriptor", doc)
@@ -192,6 +260,37 @@ class Reducer(DocumentRouter):
         self._take_frames("stop", doc)
         self._end(doc["run_start"], doc)
 
+    def missing(self, stop: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]:
+        """Which events of a raw run that is under way here lack a pattern.
+
+        Parameters
+        ----------
+        stop
+            The stop document of the run, which tells how many there are.
+
+        Returns
+        -------
+        The seq_nums by data key and stream, where there are any.
+        """
+        raw = self._runs.get(stop["run_start"])
+        found = {
+            key: {
+                name: seq_nums
+                for name, seq_nums in reduced.missing(stop.get("num_events") or {}).items()
+                if seq_nums
+            }
+            for key, reduced in (raw.reduced if raw else {}).items()
+        }
+        return {key: streams for key, streams in found.items() if streams}
+
+    def has(self, uid: str) -> bool:
+        """Whether a raw run is under way here."""
+        return uid in self._runs
+
+    def abandon(self, uid: str) -> None:
+        """End a raw run of which no more will come, though its stop document never came."""
+        self._end(uid, None)
+
     def close(self) -> None:
         """End the runs that are still under way: they fail, for no more frames will come."""
         for uid in list(self._runs):
@@ -205,17 +304,61 @@ class Reducer(DocumentRouter):
         self.close()
 
     def _images(self, descriptor: EventDescriptor) -> list[str]:
+        if descriptor["name"] in _NOT_REDUCED:
+            return []
         if self._data_keys is None:
             return image_keys(descriptor)
         return [key for key in descriptor["data_keys"] if key in self._data_keys]
 
     def _take_frames(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Reduce the frames that a document announces."""
+        """Reduce the frames that a document announces, and those that it completes."""
         if doc.get("descriptor") in self._skipped:
             return
+        documents = [(name, doc)]
+        if self._companions is not None:
+            with self._noted(doc):
+                self._companions.take(name, doc)
+                documents = self._companions.gate(name, doc)
+        for kind, ready in documents:
+            with self._noted(ready):
+                for batch in self._source(kind, ready):
+                    self._reduce(batch)
+
+    def _reduce(self, batch: FrameBatch) -> None:
+        companions = self._companions
+        if companions is not None and companions.is_dark(batch.descriptor):
+            companions.take_darks(batch)
+            return
+        reduced = self._reduced(batch)
+        if reduced is None:
+            return
+        parts = [(batch, None)] if companions is None else companions.conditions(batch)
+        for part, conditions in parts:
+            done = reduced.reduce(part, conditions)
+            self.counts.reduced += done
+            self.counts.refused += len(part.frames) - done
+
+    def _needs(self, numbers: FrameNumbers) -> NDArray[np.bool_]:
+        """Which of some frames are to be read."""
+        if self._companions is not None and self._companions.is_dark(numbers.descriptor):
+            return np.ones(numbers.indices.shape, dtype=np.bool_)
+        reduced = self._reduced(numbers)
+        if reduced is None:
+            return np.zeros(numbers.indices.shape, dtype=np.bool_)
+        needed = reduced.needs(numbers)
+        self.counts.found += int(np.count_nonzero(needed))
+        return needed
+
+    def _reduced(self, numbers: FrameNumbers) -> ReducedRun | None:
+        """The reduced run that some frames belong to; None for those that nobody wants."""
+        raw = self._runs.get(self._run_of.get(numbers.descriptor, ""))
+        return None if raw is None else raw.reduced.get(numbers.data_key)
+
+    @contextmanager
+    def _noted(self, doc: Mapping[str, Any]) -> Iterator[None]:
+        """Tell the runs that a document concerns of what goes wrong with it."""
         try:
-            for batch in self._source(name, doc):
-                self._runs[self._run_of[batch.descriptor]].reduced[batch.data_key].reduce(batch)
+            yield
         except Exception as error:  # noqa: BLE001  no error of one run may stop another
             for reduced in self._concerned_by(doc):
                 reduced.troubles.note(error)
@@ -236,9 +379,14 @@ class Reducer(DocumentRouter):
                 logger.exception("The patterns of %r of run %s could not be closed.", key, uid)
         self._run_of = {link: run for link, run in self._run_of.items() if run in self._runs}
 
-    def _emit_safely(self, name: str, doc: object) -> None:
-        """Emit a document; a consumer that fails must not cost the patterns."""
+
+def _safely(consumer: Emit) -> Emit:
+    """A consumer that never raises: one that fails must not cost the patterns."""
+
+    def emit(name: str, doc: object) -> None:
         try:
-            self._consumer(name, doc)
+            consumer(name, doc)
         except Exception:
-            logger.exception("A %s of a reduced run was not taken by %r.", name, self._consumer)
+            logger.exception("A %s of a reduced run was not taken by %r.", name, consumer)
+
+    return emit

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bluesky_azint.callbacks.companions.conditions import Conditions
 from bluesky_azint.callbacks.resolve import ResolvedCalibration, resolve_calibration
+from bluesky_azint.errors import RecipeError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.reduction.integrator import Integrator
 from bluesky_azint.reduction.recipe import Recipe
@@ -26,15 +29,37 @@ _INTEGRATORS_KEPT = 3
 class Settings:
     """What to compute, where calibrations are found, and where patterns go; see `Reducer`."""
 
-    recipe: Recipe
+    recipes: Mapping[str, Recipe]
     directory: Path | None
+    chosen: Mapping[str, Collection[str]] = field(default_factory=dict)
     store: CalibrationStore | None = None
     default: Geometry | CalibrationRecord | None = None
     engine: str = "auto"
-    flavour: Flavour = "stream"
-    _integrators: OrderedDict[tuple[Geometry, str | None], Integrator] = field(
+    continues: bool = False
+    _integrators: OrderedDict[Hashable, Integrator] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        if not self.recipes:
+            raise RecipeError("There is no recipe; give at least one.")
+        for name in self.recipes:
+            if not name.isidentifier():
+                raise RecipeError(
+                    f"A recipe is called {name!r}; take letters, digits and underscores, for the "
+                    "name becomes a part of those of streams and files."
+                )
+        for data_key, names in self.chosen.items():
+            if unknown := set(names) - set(self.recipes):
+                raise RecipeError(
+                    f"The images {data_key!r} are to be reduced by {', '.join(sorted(unknown))}; "
+                    f"the recipes are {', '.join(self.recipes)}."
+                )
+
+    def recipes_of(self, data_key: str) -> dict[str, Recipe]:
+        """The recipes for some images, by name, the main one first."""
+        names = self.chosen.get(data_key, self.recipes)
+        return {name: recipe for name, recipe in self.recipes.items() if name in names}
 
     def calibration(
         self, descriptor: EventDescriptor, start: RunStart, data_key: str
@@ -44,14 +69,22 @@ class Settings:
             descriptor, start, data_key, store=self.store, default=self.default
         )
 
-    def integrator(self, calibration: ResolvedCalibration) -> Integrator:
+    def integrator(
+        self,
+        calibration: ResolvedCalibration,
+        recipe: Recipe,
+        conditions: Conditions | None = None,
+    ) -> Integrator:
         """The integrator for a calibration: the tables are built once, and the last few kept."""
-        key = calibration.key
+        key = (calibration.key, recipe, None if conditions is None else conditions.key)
         if key not in self._integrators:
+            geometry, maps = calibration.geometry, {}
+            if conditions is not None:
+                geometry, maps = conditions.geometry(geometry), conditions.maps
             self._integrators[key] = Integrator.from_recipe(
-                calibration.geometry, self.recipe, mask=calibration.mask, engine=self.engine
+                geometry, recipe, mask=calibration.mask, engine=self.engine, **maps
             )
         self._integrators.move_to_end(key)
-        while len(self._integrators) > _INTEGRATORS_KEPT:
+        while len(self._integrators) > _INTEGRATORS_KEPT * len(self.recipes):
             self._integrators.popitem(last=False)
         return self._integrators[key]

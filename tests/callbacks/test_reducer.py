@@ -160,7 +160,7 @@ def integrate(
 ) -> NDArray[Any]:
     return (
         Integrator.from_recipe(geometry, RECIPE, mask=mask, engine="scipy")
-        .integrate(frames)
+        .integrate(frames, alone=True)
         .intensity
     )
 

@@ -80,6 +80,13 @@ class AzintFile:
         """Where the frames come from and what else made the patterns."""
         return {key: value.asstr()[()] for key, value in self._group(_PROVENANCE).items()}
 
+    @property
+    def first_time(self) -> float:
+        """The time of the first row that has one, in seconds since 1970; 0 if none has."""
+        times = self._file["entry/frames/timestamp"][()]
+        known = times[np.isfinite(times)]
+        return float(known[0]) if known.size else 0.0
+
     def is_made_with(self, geometry: Geometry, recipe: Recipe) -> bool:
         """Whether the patterns are those of that geometry and recipe."""
         parameters = self._group(_INPUT)
