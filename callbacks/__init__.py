@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bluesky_azint.callbacks.frames import FrameBatch, FrameSource, frames_per_event, image_keys
     from bluesky_azint.callbacks.live import LiveReduction
+    from bluesky_azint.callbacks.pattern_pvs import PatternPVs
     from bluesky_azint.callbacks.reducer import Reducer
     from bluesky_azint.callbacks.retrieval import AzintRun, reduced_runs
     from bluesky_azint.callbacks.server import EmbeddedTiled, embedded_tiled
@@ -24,6 +25,7 @@ __all__ = [
     "FrameBatch",
     "FrameSource",
     "LiveReduction",
+    "PatternPVs",
     "Reducer",
     "TiledSink",
     "embedded_tiled",
@@ -40,6 +42,7 @@ _HOMES = {
     "FrameBatch": "bluesky_azint.callbacks.frames",
     "FrameSource": "bluesky_azint.callbacks.frames",
     "LiveReduction": "bluesky_azint.callbacks.live",
+    "PatternPVs": "bluesky_azint.callbacks.pattern_pvs",
     "Reducer": "bluesky_azint.callbacks.reducer",
     "TiledSink": "bluesky_azint.callbacks.tiled_sink",
     "embedded_tiled": "bluesky_azint.callbacks.server",

@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bluesky_azint.devices.classic import ClassicSimulatedDetector
+    from bluesky_azint.devices.epics import EpicsGeometryDevice
+    from bluesky_azint.devices.epics_classic import ClassicGeometryDevice
     from bluesky_azint.devices.geometry import GeometryDevice
     from bluesky_azint.devices.replay import FrameReplayDetector
     from bluesky_azint.devices.simulated import SimulatedDiffractionDetector
 
 __all__ = [
+    "ClassicGeometryDevice",
     "ClassicSimulatedDetector",
+    "EpicsGeometryDevice",
     "FrameReplayDetector",
     "GeometryDevice",
     "SimulatedDiffractionDetector",
 ]
 
 _HOMES = {
+    "ClassicGeometryDevice": "bluesky_azint.devices.epics_classic",
     "ClassicSimulatedDetector": "bluesky_azint.devices.classic",
+    "EpicsGeometryDevice": "bluesky_azint.devices.epics",
     "FrameReplayDetector": "bluesky_azint.devices.replay",
     "GeometryDevice": "bluesky_azint.devices.geometry",
     "SimulatedDiffractionDetector": "bluesky_azint.devices.simulated",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,9 @@ from ophyd_async.core import (
     soft_signal_r_and_setter,
 )
 
-from bluesky_azint.errors import GeometryError
+from bluesky_azint.devices.geometry_signals import NAMES, UNITS, signal_values
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.store.record import CalibrationRecord
-
-UNITS = {
-    "dist": "m",
-    "poni1": "m",
-    "poni2": "m",
-    "rot1": "rad",
-    "rot2": "rad",
-    "rot3": "rad",
-    "wavelength": "m",
-}
-NAMES = ("detector", "calibration_uid")
 
 
 class GeometryDevice(StandardReadable):
@@ -71,12 +60,8 @@ class GeometryDevice(StandardReadable):
     def __init__(self, name: str = "") -> None:
         self._setters: dict[str, Callable[[Any], None]] = {}
         with self.add_children_as_readables(StandardReadableFormat.CONFIG_SIGNAL):
-            for key, units in UNITS.items():
-                number, self._setters[key] = soft_signal_r_and_setter(float, np.nan, units=units)
-                setattr(self, key, number)
-            for key in NAMES:
-                text, self._setters[key] = soft_signal_r_and_setter(str)
-                setattr(self, key, text)
+            for key in (*UNITS, *NAMES):
+                setattr(self, key, self._signal(key))
         super().__init__(name=name)
 
     def config_signals(self) -> list[SignalR[Any]]:
@@ -92,14 +77,18 @@ class GeometryDevice(StandardReadable):
         GeometryError
             If it is neither.
         """
-        uid = value.uid if isinstance(value, CalibrationRecord) else ""
-        geometry = value.geometry if isinstance(value, CalibrationRecord) else value
-        if not isinstance(geometry, Geometry):
-            raise GeometryError(
-                f"{self.name} is set to {value!r}; it must be a CalibrationRecord or a Geometry."
-            )
-        for key in UNITS:
-            number = getattr(geometry, key)
-            self._setters[key](np.nan if number is None else number)
-        self._setters["detector"](geometry.detector.name)
-        self._setters["calibration_uid"](uid)
+        await self._write(signal_values(value, self.name))
+
+    def _signal(self, key: str) -> SignalR[Any]:
+        """Make a signal that is not set yet."""
+        signal: SignalR[Any]
+        if key in UNITS:
+            signal, self._setters[key] = soft_signal_r_and_setter(float, np.nan, units=UNITS[key])
+        else:
+            signal, self._setters[key] = soft_signal_r_and_setter(str)
+        return signal
+
+    async def _write(self, values: Mapping[str, Any]) -> None:
+        """Set all signals."""
+        for key, value in values.items():
+            self._setters[key](value)
