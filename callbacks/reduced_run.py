@@ -22,6 +22,7 @@ from bluesky_azint.callbacks.reduction import Reduction
 from bluesky_azint.callbacks.run_outputs import ExitStatus, RunOutputs
 from bluesky_azint.callbacks.settings import Flavour, Settings
 from bluesky_azint.callbacks.troubles import Troubles
+from bluesky_azint.reduction.result import IntegrationResult
 
 if TYPE_CHECKING:
     from event_model.documents import EventDescriptor, RunStart, RunStop
@@ -48,6 +49,8 @@ class ReducedRun:
     troubles
         Takes what goes wrong.
     """
+
+    stream_type: type[ReducedStream] = ReducedStream
 
     def __init__(
         self,
@@ -97,6 +100,11 @@ class ReducedRun:
         return min(
             stream.reduce(batch, conditions) for stream in self._streams_of[batch.descriptor]
         )
+
+    def take(self, recipe: str, numbers: FrameNumbers, result: IntegrationResult | None) -> int:
+        """Take the patterns of some frames by a recipe; gives how many have one now."""
+        streams = self._streams_of[numbers.descriptor]
+        return sum(stream.take(numbers, result) for stream in streams if stream.recipe == recipe)
 
     def missing(self, counts: Mapping[str, int]) -> dict[str, list[int]]:
         """The seq_nums of events that lack a pattern, by stream.
@@ -148,7 +156,7 @@ class ReducedRun:
         """A stream for each recipe; that of the first has the name of the raw one."""
         first = next(iter(self._recipes))
         return [
-            ReducedStream(
+            self.stream_type(
                 name,
                 recipe=recipe,
                 output_name=name if recipe == first else f"{name}_{recipe}",

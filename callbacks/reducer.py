@@ -132,6 +132,8 @@ class Reducer(DocumentRouter):
         recipe, or both one and several.
     """
 
+    run_type: type[ReducedRun] = ReducedRun
+
     def __init__(
         self,
         emit: Emit,
@@ -216,7 +218,7 @@ class Reducer(DocumentRouter):
         self._run_of[doc["uid"]] = doc["run_start"]
         for key in self._images(doc):
             if key not in raw.reduced:
-                raw.reduced[key] = ReducedRun(
+                raw.reduced[key] = self.run_type(
                     raw.start, key, settings=self._settings, emits=self._emits
                 )
             raw.reduced[key].describe(doc)
