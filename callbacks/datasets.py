@@ -77,6 +77,8 @@ class FrameDataset:
         try:
             self.dataset: h5py.Dataset = self._find(self._open(path), name)
             self._sources = self._virtual_sources()
+            # HDF5 does not survive it when what it has open by itself is refreshed as well.
+            self.live = self.live and not self._sources
             self._check_raw_files()
             self._check_images()
         except BaseException:
@@ -186,18 +188,16 @@ class FrameDataset:
                 raise _not_written(self.dataset, place)
 
     def _part(self, source: _Source) -> FrameDataset:
-        """A source, opened; HDF5 has it open too, and may remember how it was."""
+        """A source, opened."""
         key = source.file, source.dataset
         if key not in self._parts:
-            part = self._parts[key] = FrameDataset(
+            self._parts[key] = FrameDataset(
                 self._beside(self.dataset.file, source.file),
                 source.dataset,
                 roots=self._roots,
                 max_frame_bytes=self._max_frame_bytes,
                 steps=self._steps + _STEPS_TO_SOURCE,
             )
-            if part.live:
-                part.refresh()
         return self._parts[key]
 
     def _close_parts(self) -> None:
@@ -359,10 +359,8 @@ def _source(creation: h5py.h5p.PropDCID, number: int) -> _Source:
 
 
 def _rows(space: h5py.h5s.SpaceID) -> _Rows | None:
-    shape = space.get_simple_extent_dims()
-    if space.get_select_type() == h5py.h5s.SEL_ALL:
-        # Of a source that may grow the extent is not known here.
-        return _Rows(start=0, stride=1, count=max(shape[0], 2**62), block=1) if shape else None
+    if space.get_select_type() == h5py.h5s.SEL_ALL:  # however many there are
+        return _Rows(start=0, stride=1, count=2**62, block=1)
     hyperslab = space.get_select_type() == h5py.h5s.SEL_HYPERSLABS
     if not (hyperslab and space.is_regular_hyperslab()):
         return None

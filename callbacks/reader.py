@@ -201,6 +201,8 @@ def _first_readable(read: Callable[[int, int], Frames], start: int, stop: int) -
     while True:
         try:
             return read(start, stop)
+        except FrameError:
+            raise
         except Exception as error:
             if stop - start == 1:
                 raise _OneFrame(str(error) or type(error).__name__) from error

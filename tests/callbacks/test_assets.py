@@ -139,6 +139,99 @@ def test_unknown_resources_are_refused() -> None:
         made(stream_resource(parameters={"slice": ":,0,:"}))
 
 
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("%s%s_%6.6d.tif", "/a/b/x_000012.tif"),
+        ("%s%s%%_%+5d.tif", "/a/b/x%_  +12.tif"),
+        ("%s%s_{}_%-4d.tif", "/a/b/x_{}_12  .tif"),
+    ],
+)
+def test_templates_in_c(template: str, name: str) -> None:
+    kwargs = {"template": template, "filename": "x"}
+    assert made(resource("AD_TIFF", resource_path="b", resource_kwargs=kwargs)).file_of(12) == name
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [("{}.tif", "12.tif"), ("{:d}", "12"), ("{0:05d}", "00012"), ("{:0>6}{{}}", "000012{}"),
+     ("5%_{:>4d}", "5%_  12")],
+)  # fmt: skip
+def test_templates_in_braces(template: str, name: str) -> None:
+    document = stream_resource(mimetype=TIFF, parameters={"template": f"_{template}"})
+    assert made(document).file_of(12) == f"/a/f.h5_{name}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["x.tif", "", "%d_%d", "%06d%s", "%s", "%n%d", "%0999999999d", "%.999999999d", "%(a)d", "%*d",
+     "%c", "{0.__class__}", "{0.__init__.__globals__}", "{0[0]}", "{1}", "{a}", "{0!r}", "{}{}",
+     "{:999999999d}", "{:.9f}", "{:{}}", "{:%Y}", "{", "}", "{{}}", "{:d}}", "{:,d}", "%d{", 7, [],
+     {"a": 1}, b"%d"],
+)  # fmt: skip
+def test_other_templates_are_refused(template: object) -> None:
+    """Nothing is formatted but one number, and no file is read again and again for a series."""
+    kwargs = {"template": template, "filename": "x"}
+    parameters = {"template": template}
+    if template not in ("%d{", "%06d%s"):
+        with pytest.raises(FrameError, match="template"):
+            made(resource("AD_TIFF", resource_kwargs=kwargs))
+    if template not in ("", [], "%d{"):
+        with pytest.raises(FrameError, match="template"):
+            made(stream_resource(mimetype=TIFF, parameters=parameters))
+
+
+HUGE: tuple[object, ...] = (-1, 10**30, 0.5, float("nan"), "7", [7], {"a": 7}, True)
+
+
+@pytest.mark.parametrize("value", HUGE)
+def test_numbers_that_make_no_sense(value: object) -> None:
+    for name in ("multiplier", "frame_per_point"):
+        with pytest.raises(FrameError, match=r"Frames per event of s is .* from 1 to 1000000"):
+            made(stream_resource(parameters={name: value}))
+    with pytest.raises(FrameError, match=r"files_per_datum is .* from 1"):
+        made(stream_resource(parameters={"files_per_datum": value}))
+    for chunk in ([value, 6, 8], value if value != [7] else [0, 6, 8]):
+        with pytest.raises(FrameError, match="chunk_shape"):
+            made(stream_resource(parameters={"chunk_shape": chunk}))
+    kwargs = {"template": "%s%s_%d.tif", "initial_number": value}
+    with pytest.raises(FrameError, match=r"initial_number is .* from 0"):
+        made(resource("AD_TIFF", resource_kwargs=kwargs))
+    with pytest.raises(FrameError, match="point_number of datum r/0 is"):
+        row_of_datum({"datum_id": "r/0", "datum_kwargs": {"point_number": value}})
+
+
+@pytest.mark.parametrize("value", [7, None, ["a"], {"a": "b"}, b"/a/f.h5"])
+def test_texts_that_are_none(value: object) -> None:
+    for name in ("uid", "uri", "mimetype"):
+        with pytest.raises(FrameError, match=f"where its '{name}' should be a text"):
+            made(stream_resource(**{name: value}))  # type: ignore[arg-type]
+    for name in ("uid", "spec", "resource_path"):
+        with pytest.raises(FrameError, match=f"where its '{name}' should be a text"):
+            made({**resource("AD_HDF5"), name: value})
+    if value is not None:
+        with pytest.raises(FrameError, match="where its 'dataset' should be a text"):
+            made(stream_resource(parameters={"dataset": value}))
+    if not isinstance(value, dict | None):
+        with pytest.raises(FrameError, match="which are no table"):
+            made(stream_resource(parameters=value))
+
+
+@pytest.mark.parametrize("uri", ["http://[", "//[::1", "ftp://a/b", "hdf5:///a", "/a\0"])
+def test_uris_that_are_none(uri: str) -> None:
+    if uri == "/a\0":
+        assert made(stream_resource(uri)).path == uri  # refused when it is opened
+    else:
+        with pytest.raises(FrameError, match=r"The frames are at "):
+            made(stream_resource(uri))
+
+
+def test_messages_are_short() -> None:
+    with pytest.raises(FrameError) as error:
+        made(stream_resource(mimetype=TIFF, parameters={"template": "%s" * 10**5}))
+    assert len(str(error.value)) < 300
+
+
 @pytest.mark.parametrize("kwargs", [{"point_number": 3}, {"index": 3}])
 def test_datums(kwargs: dict[str, int]) -> None:
     assert row_of_datum({"datum_id": "r/3", "resource": "r", "datum_kwargs": kwargs}) == 3
@@ -199,6 +292,15 @@ def test_rows_begin_anew_where_indices_go_on_in_another_file() -> None:
     assert rows.row(12, 20, asset=second, **place) == 2
     assert rows.row(20, 21, asset=third, **place) == 0
     assert rows.row(21, 22, asset=third, **place) == 1
+
+
+def test_rows_before_the_first() -> None:
+    rows = StreamRows()
+    assert rows.row(5, 7, asset=Asset(uid="a", path="/f"), run="r", data_key="x") == 5
+    assert rows.row(7, 9, asset=Asset(uid="b", path="/g"), run="r", data_key="x") == 0
+    for start in (6, -1):
+        with pytest.raises(FrameError, match=f"Index {start} of 'x' is before the first"):
+            rows.row(start, start + 1, asset=Asset(uid="b", path="/g"), run="r", data_key="x")
 
 
 def test_rows_go_on_in_the_same_file() -> None:

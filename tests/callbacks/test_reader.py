@@ -231,8 +231,9 @@ def test_frames_that_are_written_late(
             send(command)
 
     timer = later(grow)
-    read = reader.read(where, 0, 2, deadline=time.monotonic() + 20)
-    assert values(read) == [1, 2]
+    for frame in range(2):
+        read = reader.read(where, frame, frame + 1, deadline=time.monotonic() + 20)
+        assert values(read) == [frame + 1]
     timer.join()
 
 
@@ -347,6 +348,41 @@ def test_a_virtual_dataset(tmp_path: Path, reader: FrameReader) -> None:
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file.create_virtual_dataset(DATASET, layout)
     np.testing.assert_array_equal(reader.read(asset(tmp_path / "f.h5"), 1, 5), frames[1:5])
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_virtual_dataset_of_what_is_not_there(
+    tmp_path: Path, reader: FrameReader, grows: bool
+) -> None:
+    """Of files taken in turn one is missing, another one lags behind; HDF5 gives zeros for both."""
+    layout = h5py.VirtualLayout((6, 3, 4), "u2", maxshape=(None if grows else 6, 3, 4))
+    for number in range(3):
+        shape = (None if grows else 2, 3, 4)
+        there = h5py.VirtualSource(f"{number}.h5", DATASET, (2, 3, 4), maxshape=shape)
+        if grows:
+            end = h5py.h5s.UNLIMITED
+            layout[number:end:3] = there[:end]
+        else:
+            layout[number::3] = there
+    with h5py.File(tmp_path / "v.h5", "w", libver="latest") as file:
+        file.create_virtual_dataset(DATASET, layout)
+
+    where = asset(tmp_path / "v.h5")
+    for number in (0, 1):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            dataset = file.create_dataset(DATASET, (2, 3, 4), "u2", chunks=(1, 3, 4))
+            dataset[0] = number + 1
+            if number == 0:
+                dataset[1] = 4
+    assert values(reader.read(where, 0, 6)) == [1, 2]
+    assert values(reader.read(where, 3, 6) if not grows else np.full((1, 1, 1), 4)) == [4]
+    for start in (2, 4, 5):
+        with pytest.raises(FrameError, match=r"has not been written|holds|2\.h5"):
+            reader.read(where, start, 6)
+    with h5py.File(tmp_path / "1.h5", "r+") as file:
+        file[DATASET][1] = 5
+    write(tmp_path / "2.h5", np.full((2, 3, 4), [[[3]], [[6]]], "u2"))
+    assert values(reader.read(where, 0, 6)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_files_of_a_series_are_read_together(tmp_path: Path) -> None:
