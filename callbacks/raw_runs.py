@@ -127,7 +127,8 @@ def raw_documents(run: BlueskyRun, *, root_map: Mapping[str, str] = _NO_MAP) -> 
     """The documents of a raw run.
 
     A run that is still under way, or whose process died, has no stop document. Frames inside of
-    events are read from Tiled as they are iterated over.
+    events stay in Tiled until ``numpy.asarray`` is asked for them, as a `Reducer` does for those
+    that it needs.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins.clients.bluesky_event_stream import BlueskyEventStreamV3
@@ -119,20 +120,12 @@ class RawStream:
         return known + [last + 1 + i for i in range(len(self.rows_without_events))]
 
     def events(self, start: int, stop: int) -> Iterator[Document]:
-        """The events of some numbers."""
-        row_bytes = sum(
-            math.prod(array.shape[1:]) * array.dtype.itemsize for array in self.arrays.values()
-        )
-        step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
-        for low in range(start, stop, step):
-            high = min(low + step, stop)
-            blocks = {key: np.asarray(array[low:high]) for key, array in self.arrays.items()}
-            for row in range(low, high):
-                # While a run is written some arrays are behind the table.
-                there = {
-                    key: block[row - low] for key, block in blocks.items() if row - low < len(block)
-                }
-                yield self._event(row, there)
+        """The events of some numbers; arrays in them are read when somebody looks at them."""
+        blocks = {key: _Blocks(array) for key, array in self.arrays.items()}
+        for row in range(start, stop):
+            # While a run is written some arrays are behind the table.
+            there = {key: StoredArray(b, row) for key, b in blocks.items() if row < len(b)}
+            yield self._event(row, there)
 
     def _event(self, row: int, arrays: Document) -> Document:
         descriptor = self.descriptors[self.descriptor_of(row)]
@@ -149,6 +142,40 @@ class RawStream:
             "timestamps": {key: times[key][row] if key in times else time for key in data},
             "filled": {},
         }
+
+
+class StoredArray:
+    """An array in an event, which is in Tiled until somebody makes an array of it."""
+
+    def __init__(self, blocks: _Blocks, row: int) -> None:
+        self._blocks = blocks
+        self._row = row
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        """The array."""
+        return np.array(self._blocks.row(self._row), dtype=dtype, copy=copy)
+
+
+class _Blocks:
+    """The rows of an array in Tiled, of which those around the last one that was read are kept."""
+
+    def __init__(self, array: ArrayClient) -> None:
+        self._array = array
+        row_bytes = math.prod(array.shape[1:]) * array.dtype.itemsize
+        self._rows = max(1, _BLOCK_BYTES // max(row_bytes, 1))
+        self._first, self._block = 0, np.empty((0, *array.shape[1:]), array.dtype)
+
+    def __len__(self) -> int:
+        return int(self._array.shape[0])
+
+    def row(self, row: int) -> NDArray[Any]:
+        if not 0 <= row - self._first < len(self._block):
+            self._first = row
+            self._block = np.asarray(self._array[row : row + self._rows])
+        values: NDArray[Any] = self._block[row - self._first]
+        return values
 
 
 def read_stream(client: BlueskyEventStreamV3) -> RawStream:

@@ -172,7 +172,7 @@ def test_frames_inside_of_events(
     assert not raw_run_ended(tiled.raw, run.uid)
     events = [doc for name, doc in again if name == "event"]
     assert [event["data"]["motor"] for event in events] == [number / 4 for number in range(6)]
-    assert events[3]["data"]["det"].dtype == np.uint16
+    assert np.asarray(events[3]["data"]["det"]).dtype == np.uint16
     run.stop(exit_status="abort", reason="Enough.")
     assert sink.flush(30)
     name, stop = list(raw_documents(tiled.raw[run.uid]))[-1]
