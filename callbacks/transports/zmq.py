@@ -9,6 +9,9 @@ The messages are bluesky's own, ``prefix name document`` with spaces between, so
 ``Publisher(address, serializer=pack)`` publishes is read here. What nobody takes in time, 0MQ drops
 without a word, and what a proxy had in hand is lost when it dies: whoever needs every document
 compares with the raw run in the end, or takes `bluesky_azint.callbacks.transports.redis`.
+
+The proxy can ask for CURVE keys on one side; on both it does not start (bluesky 1.15), so that the
+other side had better be on loopback or an ``ipc://`` address.
 """
 
 from __future__ import annotations
@@ -115,6 +118,9 @@ class ZmqSource(BaseSource):
             self._connected()
         elif event in _BROKEN:
             self._waiting(_BROKEN[event])
+        elif event == zmq.EVENT_CONNECT_RETRIED:
+            if not self._told:
+                self._waiting("nothing answers there")
         elif self.state == CONNECTED:
             self._waiting("it has gone")
 
@@ -249,7 +255,7 @@ def _watched_socket(
     context = zmq.Context()
     try:
         socket = _socket(context, zmq.SUB, options)
-        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
         for event in _BROKEN:
             events |= event
         yield socket, socket.get_monitor_socket(events)
@@ -268,7 +274,7 @@ def _socket(
 
 
 def _address(address: str) -> str:
-    full = address if "://" in address else f"tcp://{address}"
+    full = str(address) if "://" in str(address) else f"tcp://{address}"
     if not _ADDRESS.fullmatch(full):
         raise RecipeError(
             f"{address!r} is no address of a 0MQ proxy. Give it as 'host:port' or 'ipc:///path'."
