@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 PERIOD = 0.1  # seconds between patterns that are shown: eyes do not see more of them
 _FAREWELL = 5.0  # seconds for what is left to show
 _NEVER = 631152000.0  # when the time of EPICS begins
-_LONG, _SHORT = 1000, 39  # characters of a message, and of a string of Channel Access
+_LONG, _SHORT, _UNITS = 1000, 39, 7  # characters of a message, of a string in CA, and of units
 _NO_NAME = re.compile(r"[^A-Za-z0-9_:+\-\[\]<>;]")
 
 _Alarm = tuple[AlarmStatus, AlarmSeverity]
@@ -225,8 +225,8 @@ class PatternPVs:
     async def _show(self, place: str, newest: Newest) -> None:
         """Write the PVs of a place, one after the other."""
         name = self.prefix + _NO_NAME.sub("_", place)
-        readings = _of_progress(newest.progress) | _of_pattern(newest.pattern)
         try:
+            readings = _of_progress(newest.progress) | _of_pattern(newest.pattern)
             for suffix, reading in readings.items():
                 pv = f"{name}:{suffix}"
                 if suffix in _OF_CAKES and pv not in self._channels and not len(reading.value):
@@ -279,7 +279,7 @@ def _of_pattern(pattern: Pattern) -> dict[str, _Reading]:
         "Time": _text(taken, _SHORT),
         "SeqNum": pattern.seq_num,
     }
-    units = dict.fromkeys(("Radial", "Peak"), axes.units)
+    units = dict.fromkeys(("Radial", "Peak"), _text(axes.units.replace("angstrom", "A"), _UNITS))
     readings = {}
     for suffix, values in arrays.items():
         array = np.asarray(values, dtype=np.int64 if suffix == "CakeShape" else np.float64).ravel()

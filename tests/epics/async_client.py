@@ -20,6 +20,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import numpy as np
 from bluesky import RunEngine
+from bluesky.utils import MsgGenerator
 from ophyd_async.core import Array1D, StaticPathProvider, UUIDFilenameProvider, init_devices
 from ophyd_async.epics.core import epics_signal_r
 from ophyd_async.sim import SimBlobDetector
@@ -33,7 +34,7 @@ from tests.epics.frames import GEOMETRY
 
 def main(prefix: str, port: int, results: Path) -> None:
     """Write down what the documents and the PVs say."""
-    engine = RunEngine({}, call_returns_result=True)
+    engine = RunEngine({})
     descriptors: list[dict[str, Any]] = []
     engine.subscribe(lambda _, doc: descriptors.append(doc), "descriptor")  # type: ignore[no-untyped-call]
     record = CalibrationRecord(
@@ -52,7 +53,13 @@ def main(prefix: str, port: int, results: Path) -> None:
         engine(bp.count([blob]))
         engine(bps.mv(geometry, record))
         engine(bp.count([blob]))
-        seen = [engine(bps.rd(signal)).plan_result for signal in (intensity, state)]
+        seen: dict[str, Any] = {}
+
+        def look() -> MsgGenerator[None]:
+            seen["intensity"] = (yield from bps.rd(intensity)).tolist()
+            seen["state"] = yield from bps.rd(state)
+
+        engine(look())
     results.write_text(
         json.dumps(
             {
@@ -61,8 +68,7 @@ def main(prefix: str, port: int, results: Path) -> None:
                     key: value.get("units")
                     for key, value in descriptors[-1]["configuration"]["blob"]["data_keys"].items()
                 },
-                "intensity": seen[0].tolist(),
-                "state": seen[1],
+                **seen,
             }
         )
     )

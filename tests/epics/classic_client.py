@@ -79,14 +79,14 @@ def main(prefix: str, port: int, results: Path) -> None:
         engine.subscribe(raw)  # type: ignore[no-untyped-call]
         engine.subscribe(reducer)  # type: ignore[no-untyped-call]
         engine(bps.mv(camera.geometry, GEOMETRY))
-        engine(bp.list_scan([camera], motor, [0.0, 0.5, 2.0]))
+        engine(bp.list_scan([camera], motor, [0.0, 0.5, 2.0]))  # type: ignore[arg-type]
         record = CalibrationRecord(
             detector="camera",
             geometry=replace(GEOMETRY, dist=0.08),
             valid_from=datetime.now(UTC),
         )
         engine(bps.mv(camera.geometry, record.geometry))
-        engine(bp.list_scan([camera], motor, [1.0]))
+        engine(bp.list_scan([camera], motor, [1.0]))  # type: ignore[arg-type]
         if not pvs.flush(60):
             raise RuntimeError("The PVs do not show the patterns.")
         by_caproto = {

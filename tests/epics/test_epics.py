@@ -45,6 +45,7 @@ def test_a_detector_of_an_ioc_is_reduced_and_shown(ioc: IOC, session: Session) -
         np.testing.assert_allclose(arrays["intensity"][number - 1], expected.intensity, rtol=1e-12)
     np.testing.assert_array_equal(arrays["by_caproto_Intensity"], arrays["intensity"][-1])
     np.testing.assert_array_equal(arrays["by_ophyd"], arrays["intensity"][-1])
+    assert expected.sigma is not None
     np.testing.assert_allclose(arrays["by_caproto_Sigma"], expected.sigma, rtol=1e-12)
     np.testing.assert_array_equal(arrays["by_caproto_Radial"], expected.radial)
 
