@@ -75,7 +75,7 @@ class DarkShelf:
         if label not in self._memory:
             path = (self._directory or Path()) / _file_name(label)
             try:
-                with np.load(path, allow_pickle=False) as file:
+                with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     dark = Dark(label=label, mean=file["mean"], variance=file["variance"])
             except _DAMAGED as error:
                 raise FormatError(
@@ -127,7 +127,7 @@ def _write(dark: Dark, path: Path) -> None:
 
 def _read_label(path: Path) -> DarkLabel | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             values = json.loads(str(file["label"]))
         return DarkLabel(**{**values, "shape": tuple(values["shape"])})
     except _DAMAGED as error:
