@@ -25,10 +25,14 @@ class InlineRun:
         data_key: str = "det",
         *,
         calibrated: bool = True,
+        uid: str | None = None,
+        time: float | None = None,
         **metadata: Any,
     ) -> None:
         self.emit = emit
         self.run = compose_run(
+            uid=uid,
+            time=time,
             metadata={
                 "analysis_stage": STAGE,
                 "raw_uid": raw_uid,
@@ -36,7 +40,7 @@ class InlineRun:
                 "scan_id": 7,
                 **({"geometry": {}} if calibrated else {}),
                 **metadata,
-            }
+            },
         )
         self.uid = self.run.start_doc["uid"]
         emit("start", self.run.start_doc)
