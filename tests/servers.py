@@ -77,7 +77,7 @@ class RedisServer(Server):
         (port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{port}"
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--dir", str(directory), "--appendonly", "yes", "--appendfsync", "everysec"]
+        command += ["--dir", str(directory), "--appendonly", "yes", "--appendfsync", "always"]
         super().__init__([*command, *options], port)
 
 

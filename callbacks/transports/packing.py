@@ -162,7 +162,7 @@ def _extended(code: int, payload: bytes) -> object:
 
 
 def _is_shape(shape: list[object]) -> bool:
-    return all(type(length) is int and length >= 0 for length in shape)
+    return all(type(length) is int for length in shape)  # that they are positive, NumPy checks
 
 
 def _shown(value: object) -> str:

@@ -9,10 +9,11 @@ made of its clock and a number, so that ids only grow; a reader says after which
 readers may come late, or die and come back, as long as the stream still has what they did not read:
 it keeps the last ``max_length`` documents or some more.
 
-Nothing is lost when Redis is killed, if it is started with ``appendonly yes``: with ``appendfsync
-everysec``, which is what Redis does by itself, as long as the disk keeps up and the machine stays
-on; with ``appendfsync always``, whatever happens. A document may come twice, where the connection
-broke before Redis could say that it has it.
+Nothing is lost when Redis or its machine dies, if it is started with ``appendonly yes`` and
+``appendfsync always``: what it has taken is on disk then. With ``everysec``, which it does by
+itself, it may forget what it took in the last two seconds, and without ``appendonly`` everything;
+a publisher warns of either. A document may come twice: where the connection broke before Redis
+could say that it has it, or where its reader died before it had noted the position.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _BATCH = 16  # entries to read at once: few, since each may hold a frame
 _BLOCK_MS = 500
 _CHECK_SECONDS = 10.0
 _SECONDS = 5.0  # to wait for an answer
+_LASTING = {"appendonly": "yes", "appendfsync": "always"}
 _TROUBLES = (redis.RedisError, OSError)
 _ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 _LATEST = 2**53  # in milliseconds: the last time that is not nonsense
@@ -97,6 +99,7 @@ class RedisPublisher:
         self.lost = 0
         self._client, self.name = _connection(url, stream)
         self._given_up = threading.Event()
+        self._checked = False
         self._worker = BackgroundCallback(self._append, name="azint-redis", max_bytes=max_bytes)
 
     def __repr__(self) -> str:
@@ -170,8 +173,27 @@ class RedisPublisher:
             else:
                 if told:
                     logger.info("Documents go on to %s.", self.name)
+                if not self._checked:
+                    self._check_memory()
                 return
         self.lost += 1
+
+    def _check_memory(self) -> None:
+        """Warn of a Redis that forgets."""
+        self._checked = True
+        try:
+            settings: Any = self._client.config_get("append*")
+        except _TROUBLES as error:  # not everyone may ask
+            logger.debug("Whether Redis writes down what it takes is not known: %s", error)
+            return
+        found = {key: settings.get(key) for key in _LASTING}
+        if found != _LASTING:
+            logger.warning(
+                "Redis has %s, so that documents get lost when it is killed. In its configuration, "
+                "set %s.",
+                ", ".join(f"{key} {value}" for key, value in found.items()),
+                " and ".join(f"{key} {value}" for key, value in _LASTING.items()),
+            )
 
 
 class RedisSource(BaseSource):

@@ -181,6 +181,19 @@ def test_a_publisher_without_redis_keeps_documents_and_gives_up_when_closed(
     assert "3 documents did not get to" in caplog.text
 
 
+@pytest.mark.parametrize(("setting", "warnings"), [("always", 0), ("everysec", 1)])
+def test_a_redis_that_may_forget_is_told(
+    redis_for_all: RedisServer, caplog: pytest.LogCaptureFixture, setting: str, warnings: int
+) -> None:
+    with redis.Redis.from_url(redis_for_all.url) as client:
+        client.config_set("appendfsync", setting)
+        with RedisPublisher(redis_for_all.url, "told") as publisher:
+            for number in range(3):
+                publisher("event", {"seq_num": number})
+        client.config_set("appendfsync", "always")
+    assert caplog.text.count("set appendonly yes and appendfsync always") == warnings
+
+
 def test_what_no_message_can_carry_is_lost_and_told(
     redis_for_all: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
