@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def connect(catalogue: Catalogue) -> Container:
-    """The Tiled server of a configuration.
+    """The Tiled server of a configuration; close it in the end, ``root.context.close()``.
 
     Raises
     ------
@@ -40,13 +40,12 @@ def container_at(root: Container, path: str) -> Container:
     ConfigError
         If there is none.
     """
-    container = root
-    for name in filter(None, path.split("/")):
-        try:
-            container = container[name]
-        except KeyError:
-            raise ConfigError(
-                f"{root.uri} has no container {path!r}. Make it, or write the path of the one "
-                "there is into [tiled]."
-            ) from None
-    return container
+    keys = tuple(filter(None, path.split("/")))
+    try:
+        # All at once: a catalogue of runs takes a key of its own for the beginning of a uid.
+        return root[keys] if keys else root
+    except KeyError:
+        raise ConfigError(
+            f"{root.uri} has no container {path!r}. Make it, or write the path of the one there is "
+            "into [tiled]."
+        ) from None

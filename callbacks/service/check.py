@@ -20,6 +20,7 @@ from bluesky_azint.callbacks.service.ends import (
     ToDatabroker,
 )
 from bluesky_azint.callbacks.service.sections import Catalogue
+from bluesky_azint.callbacks.transports.source import source_from_entry
 from bluesky_azint.engines import best_engine
 from bluesky_azint.errors import ConfigError, EngineError
 from bluesky_azint.store import open_store
@@ -80,17 +81,16 @@ def _room(folder: Path) -> str:
 
 def _source(source: Source) -> str:
     if isinstance(source, FromPython):
-        return _function(source.entry)
+        return _from_python(source)
     if isinstance(source, FromRedis):
         return _redis(source.url, source.stream)
     return _name_of_host(source.address)
 
 
-def _function(entry: str) -> str:
-    module, _, name = entry.partition(":")
-    if not callable(getattr(import_module(module), name, None)):
-        raise ConfigError(f"The module {module} has no function {name}.")
-    return f"{entry} can be called"
+def _from_python(source: FromPython) -> str:
+    made = source_from_entry(source.entry, **source.options)
+    made.stop()
+    return f"{source.entry} gives {made!r}"
 
 
 def _name_of_host(address: str) -> str:
@@ -119,8 +119,11 @@ def _tiled(catalogue: Catalogue) -> str:
         _answers(catalogue.uri)
     root = connect(catalogue)
     paths = [path for path in (catalogue.raw, catalogue.reduced) if path]
-    for path in paths:
-        container_at(root, path)
+    try:
+        for path in paths:
+            container_at(root, path)
+    finally:
+        root.context.close()
     return f"{root.uri} has " + " and ".join(map(repr, paths))
 
 

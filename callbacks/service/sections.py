@@ -235,7 +235,9 @@ class Files:
         return cls(
             roots=roots,
             map={start: str(path) for start, path in paths.items()},
-            patterns=table.folder_to_write("patterns", directory / "patterns"),
+            patterns=(
+                table.folder_to_write("patterns") if "patterns" in table else directory / "patterns"
+            ),
         )
 
 

@@ -146,13 +146,13 @@ class Table:
         self._known += [name for name in names if name not in self._known]
         return found
 
-    def path(self, key: str, default: str | Path = "") -> Path | None:
+    def path(self, key: str) -> Path | None:
         """A path, made absolute; None for an empty string."""
-        return self._absolute(self.text(key, str(default)))
+        return self._absolute(self.text(key, ""))
 
-    def folder_to_write(self, key: str, default: Path | None = None) -> Path:
+    def folder_to_write(self, key: str) -> Path:
         """A folder that is there, or can be made; it is not made here."""
-        path = self._absolute(self.text(key, None if default is None else str(default)))
+        path = self._absolute(self.text(key))
         if path is None:
             if key in self._values:
                 self.fault(key, "is empty; write the path of a folder.")
@@ -188,7 +188,7 @@ class Table:
 
     def existing_file(self, key: str, path: Path) -> Path:
         """The path of a file that an entry names, made absolute."""
-        path = self._folder / path.expanduser()
+        path = self._absolute(str(path)) or path
         if not path.is_file():
             self.fault(key, f"{path} is no file; name one that is there, or leave the entry out.")
         elif not os.access(path, os.R_OK):
@@ -219,7 +219,12 @@ class Table:
         return value
 
     def _absolute(self, text: str) -> Path | None:
-        return (self._folder / Path(text).expanduser()).absolute() if text else None
+        if not text:
+            return None
+        try:
+            return (self._folder / Path(text).expanduser()).absolute()
+        except RuntimeError:  # the home of a user who is not known
+            return (self._folder / text).absolute()
 
     def _dotted(self, key: str) -> str:
         bare = key if _BARE_KEY.fullmatch(key) else '"' + key.replace('"', '\\"') + '"'

@@ -412,7 +412,7 @@ def test_what_is_named_is_looked_for(tmp_path: Path) -> None:
     assert {key for key, finding in found.items() if not finding.well} == {
         "source", "tiled", "sinks.redis",
     }  # fmt: skip
-    assert "no function no_such_function" in found["source"].answer
+    assert "'bluesky_azint:no_such_function' is not there" in found["source"].answer
     assert "Nothing answers at 127.0.0.1:9" in found["tiled"].answer
     assert "127.0.0.1" in found["sinks.zmq"].answer
     assert found["engine"] == Finding("engine", True, "scipy")
