@@ -148,6 +148,9 @@ class Catalogue:
                 "holds a key, which no file should; put the key into a variable of the "
                 "environment, and the name of that into `api_key_env`.",
             )
+        reduced = table.text("reduced", cls.reduced)
+        if not reduced:
+            table.fault("reduced", 'is empty; write the path of a container, "/" for the root.')
         variable = table.text("api_key_env", "")
         if variable and not os.environ.get(variable):
             table.fault(
@@ -160,7 +163,7 @@ class Catalogue:
             profile=profile,
             api_key_env=variable,
             raw=table.text("raw", cls.raw),
-            reduced=table.text("reduced", cls.reduced),
+            reduced=reduced,
             flush_seconds=table.number("flush_seconds", cls.flush_seconds),
         )
 

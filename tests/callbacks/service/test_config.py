@@ -186,6 +186,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         uri = "http://host/?api_key=4"
         profile = "xrd"
         api_key_env = "NO_SUCH_KEY"
+        reduced = ""
         [calibrations]
         default = "file"
         [files]
@@ -213,6 +214,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert "space" in found.pop("source.prefix")
     assert "needs either `uri`" in found.pop("tiled")
     assert "`api_key_env`" in found.pop("tiled.uri")
+    assert "is empty" in found.pop("tiled.reduced")
     assert "no variable NO_SUCH_KEY" in found.pop("tiled.api_key_env")
     assert "is no geometry" in found.pop("calibrations.default")
     assert "write a list of strings" in found.pop("files.roots")
