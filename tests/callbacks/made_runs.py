@@ -63,7 +63,7 @@ class MadeRun:
         external: str | None = "STREAM:",
         shape: Sequence[int] = (1, ROWS, COLUMNS),
         keys: dict[str, Any] | None = None,
-        **configuration: float,
+        **configuration: float | str,
     ) -> ComposeDescriptorBundle:
         """Describe the images, and begin a stream or change its configuration."""
         image: Any = {"source": "made", "dtype": "array", "shape": [*shape], "dtype_numpy": "<u2"}

@@ -1,0 +1,1 @@
+"""Reducing runs once more, on many cores or machines."""
