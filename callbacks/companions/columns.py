@@ -34,12 +34,18 @@ class Column:
         """How many numbers there are for each seq_num."""
         return self._numbers.shape[1]
 
-    def note(self, seq_nums: Sequence[int], mark: int) -> None:
-        """Count an arrival for some seq_nums, but not the one of the last mark once more."""
+    def note(self, seq_nums: Sequence[int], mark: int) -> list[int]:
+        """Count an arrival for some seq_nums; but not that of the same mark once more.
+
+        Returns
+        -------
+        The seq_nums that it is new for.
+        """
         rows = self._rows(seq_nums)
         new = rows[self._last[rows] != mark]
         self._last[new] = mark
         self._arrivals[new] += 1
+        return [int(seq_num) for seq_num in new]
 
     def put(self, seq_nums: Sequence[int], numbers: Floats) -> None:
         """Keep numbers ``(n, width)`` in place of those that were there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.assets import Document
 from bluesky_azint.callbacks.companions.conditions import Conditions, Flat, Stand
@@ -21,12 +22,20 @@ from bluesky_azint.callbacks.companions.kit import Kit
 from bluesky_azint.callbacks.companions.readings import Need, Readings, read_beside
 from bluesky_azint.callbacks.companions.run_darks import RunDarks
 from bluesky_azint.callbacks.companions.shelf import DarkShelf
-from bluesky_azint.callbacks.companions.values import BASELINE, RunValues
+from bluesky_azint.callbacks.companions.values import (
+    BASELINE,
+    RunValues,
+    events_of,
+    mark_of_document,
+)
 from bluesky_azint.callbacks.data_keys import frames_per_event, image_keys
 from bluesky_azint.callbacks.frames import FrameBatch
+from bluesky_azint.callbacks.roots import Roots
 from bluesky_azint.errors import AzintError, FrameError
 
 logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +73,8 @@ class Companions:
         Where darks are kept for later runs; None keeps the last few in memory.
     root_map
         Beginnings of paths in the documents, and what they are called on this machine.
+    roots
+        The folders that files may be in; None for all.
     timeout
         How many seconds to wait for numbers that were announced but are not in their file yet.
 
@@ -79,6 +90,7 @@ class Companions:
         *,
         directory: str | PathLike[str] | None = None,
         root_map: Mapping[str, str] = MappingProxyType({}),
+        roots: Iterable[str | PathLike[str]] | None = None,
         timeout: float = 10.0,
     ) -> None:
         configs = {"": config} if isinstance(config, CompanionsConfig) else dict(config)
@@ -87,9 +99,10 @@ class Companions:
         keep = max((kit.dark.keep for kit in self._kits.values() if kit.dark), default=1)
         self._shelf = DarkShelf(None if directory is None else Path(directory), keep=keep)
         self._root_map = root_map
+        self._roots = Roots(roots)
         self._timeout = timeout
         self._runs: dict[str, _Run] = {}
-        self._run_of: dict[str, str] = {}  # by descriptor and stream resource
+        self._run_of: dict[str, str] = {}  # by descriptor
         self._ended: set[str] = set()
 
     @property
@@ -127,8 +140,12 @@ class Companions:
         run = self._runs.get(self._run_of.get(descriptor, ""))
         if run is None or descriptor not in run.descriptors:
             return False
-        doc = run.descriptors[descriptor]
-        return any(self._kit(key).is_dark(run.start, doc["name"]) for key in doc["data_keys"])
+        return self.is_dark_stream(run.start, run.descriptors[descriptor])
+
+    def is_dark_stream(self, start: Document, descriptor: Document) -> bool:
+        """Whether the frames of a descriptor are dark ones, before it has been taken."""
+        keys, name = descriptor["data_keys"], descriptor["name"]
+        return any(self._kit(key).is_dark(start, name) for key in keys)
 
     def take_darks(self, batch: FrameBatch) -> None:
         """Take dark frames; the same frame twice counts once.
@@ -142,7 +159,7 @@ class Companions:
         if kit.dark is None:
             return
         problems = []
-        for part, readings in _parts(run, kit.needs_of_darks, batch):
+        for part, readings in _parts(run, kit.needs_of_darks, batch, np.zeros(len(batch.indices))):
             if readings.problem:
                 problems.append(readings.problem)
             else:
@@ -160,9 +177,13 @@ class Companions:
         if run is None:
             problem = f"The descriptor {batch.descriptor} of these frames was never seen."
             return [(batch, _refused(batch, problem))]
+        darks = run.darks.get(batch.data_key)
+        before = np.zeros(len(batch.indices))
+        if darks is not None:
+            before = darks.before(batch.descriptor, batch.seq_nums)
         return [
-            (part, _conditions(run, kit, part, readings))
-            for part, readings in _parts(run, kit.needs, batch)
+            (part, _conditions(darks, int(before[readings.frames][0]), kit, part, readings))
+            for part, readings in _parts(run, kit.needs, batch, before)
         ]
 
     def close(self) -> None:
@@ -183,16 +204,32 @@ class Companions:
             for key in doc["data_keys"]:
                 self._prepare_darks(run, key)
         run.values.take(name, doc)
+        if name in ("event", "event_page", "stream_datum"):
+            self._announce(run, name, doc)
         if name == "stop":
             self._ended.add(run.start["uid"])
             if not len(run.gate):
                 _end_darks(run)
 
+    def _announce(self, run: _Run, name: str, doc: Document) -> None:
+        """Note which darks come before the frames that a document tells of."""
+        descriptor = run.descriptors[doc["descriptor"]]
+        if not run.darks or descriptor["name"] == BASELINE:
+            return
+        if self.is_dark_stream(run.start, descriptor):
+            return
+        for key in descriptor["data_keys"]:
+            if key in run.darks and _tells_of(run, key, name, doc):
+                seq_nums, mark = events_of(name, doc), mark_of_document(name, doc)
+                run.darks[key].announce(descriptor["uid"], seq_nums, mark)
+
     def _begin(self, start: Document) -> None:
         if start["uid"] in self._runs:
             return
         keys = {need.quantity.key for kit in self._kits.values() for need in kit.needs}
-        values = RunValues(start, keys, root_map=self._root_map, timeout=self._timeout)
+        values = RunValues(
+            start, keys, root_map=self._root_map, roots=self._roots, timeout=self._timeout
+        )
         descriptors: dict[str, Document] = {}
 
         def needed(descriptor: str) -> dict[str, list[str]]:
@@ -244,24 +281,26 @@ class Companions:
 
 
 def _parts(
-    run: _Run, needs: Sequence[Need], batch: FrameBatch
+    run: _Run, needs: Sequence[Need], batch: FrameBatch, apart: Floats
 ) -> list[tuple[FrameBatch, Readings]]:
     """The frames of a batch in parts for which the same was read."""
     per_event = frames_per_event(run.descriptors[batch.descriptor]["data_keys"][batch.data_key])
     within = batch.indices - (batch.seq_nums - 1) * per_event
-    found = read_beside(needs, run.values, batch.descriptor, batch.seq_nums, within)
+    found = read_beside(needs, run.values, batch.descriptor, batch.seq_nums, within, apart)
     return [(_part(batch, readings.frames), readings) for readings in found]
 
 
-def _conditions(run: _Run, kit: Kit, batch: FrameBatch, readings: Readings) -> Conditions:
+def _conditions(
+    darks: RunDarks | None, before: int, kit: Kit, batch: FrameBatch, readings: Readings
+) -> Conditions:
     """What the frames of a batch for which the same was read are reduced with."""
     if readings.problem:
         return _refused(batch, readings.problem)
     dark = None
-    if kit.dark is not None:
-        _, *shape = batch.frames.shape
+    if darks is not None:
+        _, rows, columns = batch.frames.shape
         try:
-            dark = run.darks[batch.data_key].dark((shape[0], shape[1]), readings.one("exposure"))
+            dark = darks.dark((rows, columns), readings.one("exposure"), before)
         except AzintError as error:
             return _refused(batch, str(error))
     normalization = np.ones(len(batch.seq_nums))
@@ -290,6 +329,13 @@ def _provenance(
     if stand.added or stand.positions:
         told["geometry"] = dict(stand.added or stand.positions)
     return told
+
+
+def _tells_of(run: _Run, data_key: str, name: str, doc: Document) -> bool:
+    """Whether a document tells of frames of a data key; of an unknown resource, it may."""
+    if name != "stream_datum":
+        return data_key in doc["data"]
+    return run.values.data_key(doc["stream_resource"]) in (None, data_key)
 
 
 def _refused(batch: FrameBatch, problem: str) -> Conditions:

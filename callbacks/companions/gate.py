@@ -13,8 +13,8 @@ from heapq import heappop, heappush
 from itertools import count
 
 from bluesky_azint.callbacks.assets import Document
-from bluesky_azint.callbacks.companions.columns import Column, seq_nums_of
-from bluesky_azint.callbacks.companions.values import RunValues, mark_of
+from bluesky_azint.callbacks.companions.columns import Column
+from bluesky_azint.callbacks.companions.values import RunValues, events_of, mark_of_document
 
 Named = tuple[str, Document]
 
@@ -52,7 +52,6 @@ class Gate:
     ) -> None:
         self._values = values
         self._needed = needed
-        self._data_keys: dict[str, str] = {}  # by stream resource
         self._announced: dict[tuple[str, str], Column] = {}  # by descriptor and image
         self._numbers = count()
         self._held: dict[int, _Waiting] = {}  # by numbers that go up
@@ -64,8 +63,6 @@ class Gate:
 
     def __call__(self, name: str, doc: Document) -> list[Named]:
         """The documents that can be handled after this one has come."""
-        if name == "stream_resource":
-            self._data_keys[doc["uid"]] = doc["data_key"]
         if name == "stop":
             return [*self._let_go(self._held, anyway=True), (name, doc)]
         waiting = self._waiting(name, doc)
@@ -85,7 +82,7 @@ class Gate:
             return list(self._held)
         return {
             number
-            for seq_num in _seq_nums(name, doc)
+            for seq_num in events_of(name, doc)
             for number in self._of_event.get((doc["descriptor"], seq_num), ())
         }
 
@@ -124,11 +121,11 @@ class Gate:
         """The document with the frames that it tells of; None if there are none that need more."""
         if name not in _TELLING or name == "stream_resource":
             return None
-        descriptor, seq_nums = doc["descriptor"], _seq_nums(name, doc)
+        descriptor, seq_nums = doc["descriptor"], events_of(name, doc)
         images = self._images(name, doc)
         if not (images and seq_nums):
             return None
-        mark = _mark(name, doc)
+        mark = mark_of_document(name, doc)
         announced = {}
         for image in images:
             column = self._announced.setdefault((descriptor, image), Column(0))
@@ -143,7 +140,7 @@ class Gate:
         needed = self._needed(doc["descriptor"])
         if name != "stream_datum":
             return [image for image in needed if image in doc["data"]]
-        data_key = self._data_keys.get(doc["stream_resource"])
+        data_key = self._values.data_key(doc["stream_resource"])
         if data_key is None:
             return [doc["stream_resource"]] if needed else []
         return [data_key] if data_key in needed else []
@@ -151,17 +148,3 @@ class Gate:
 
 def _union(needed: Mapping[str, Sequence[str]]) -> set[str]:
     return {key for keys in needed.values() for key in keys}
-
-
-def _seq_nums(name: str, doc: Document) -> Sequence[int]:
-    """Which events a document is of, or tells of."""
-    if name == "stream_datum":
-        return seq_nums_of(doc["seq_nums"])
-    return list(doc["seq_num"]) if name == "event_page" else [doc["seq_num"]]
-
-
-def _mark(name: str, doc: Document) -> int:
-    """What tells a document from others of the same events; the same one again has the same."""
-    if name == "stream_datum":
-        return mark_of(f"{doc['stream_resource']}/{doc['indices']['start']}")
-    return mark_of(doc["uid"][0] if name == "event_page" else doc["uid"])

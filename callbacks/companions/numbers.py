@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.assets import Asset
+from bluesky_azint.callbacks.roots import Roots
 from bluesky_azint.errors import FormatError, FrameError
 
 POLL_SECONDS = 0.02
@@ -23,7 +24,7 @@ _WAYS_TO_OPEN: tuple[dict[str, bool], ...] = ({"swmr": True}, {}, {"locking": Fa
 
 
 def read_numbers(
-    asset: Asset, start: int, stop: int, *, per_event: int, timeout: float = 0.0
+    asset: Asset, start: int, stop: int, *, per_event: int, roots: Roots, timeout: float = 0.0
 ) -> NDArray[np.float64]:
     """The numbers of some events out of an HDF5 file, which may be growing.
 
@@ -35,6 +36,8 @@ def read_numbers(
         Which events of the asset, counted from 0.
     per_event
         How many numbers an event has.
+    roots
+        Where files may be.
     timeout
         How many seconds to wait for what is not there yet.
 
@@ -50,10 +53,10 @@ def read_numbers(
     deadline = time.monotonic() + timeout
     while True:
         try:
-            return _read(asset, start, stop, per_event)
+            return _read(asset, start, stop, per_event, roots)
         # Whatever a library raises on a file that is half written, it may be whole soon.
         except Exception as error:
-            if time.monotonic() >= deadline:
+            if isinstance(error, FrameError) or time.monotonic() >= deadline:
                 reason = str(error).rstrip(".") or type(error).__name__
                 raise FrameError(
                     f"{asset.name_of(start)} does not give the numbers of its events {start} to "
@@ -63,12 +66,13 @@ def read_numbers(
         time.sleep(POLL_SECONDS)
 
 
-def _read(asset: Asset, start: int, stop: int, per_event: int) -> NDArray[np.float64]:
+def _read(asset: Asset, start: int, stop: int, per_event: int, roots: Roots) -> NDArray[np.float64]:
     if asset.dataset is None or asset.template is not None:
-        raise FormatError("Numbers are read from single HDF5 files alone.")
+        raise FrameError("Numbers are read from single HDF5 files alone.")
+    roots.check(asset.path)
     with _open(asset.path) as file:
-        dataset = file[asset.dataset]
-        if dataset.ndim == 0 or dataset.dtype.kind not in "biuf":
+        dataset = _dataset(file, asset.dataset, roots)
+        if dataset.shape is None or dataset.ndim == 0 or dataset.dtype.kind not in "biuf":
             raise FormatError(f"It is no column of numbers, but {dataset.shape} {dataset.dtype}.")
         # Several numbers of an event lie in one row, or in as many rows.
         in_row = math.prod(dataset.shape[1:])
@@ -79,6 +83,23 @@ def _read(asset: Asset, start: int, stop: int, per_event: int) -> NDArray[np.flo
             raise FormatError(f"It holds {len(dataset)} rows, {stop * rows} were announced.")
         numbers = dataset[start * rows : stop * rows].astype(np.float64)
     return np.asarray(numbers.reshape(stop - start, per_event))
+
+
+def _dataset(file: h5py.File, name: str, roots: Roots) -> h5py.Dataset:
+    """The data set of that name; where files are limited, one that is in this file itself."""
+    parts = [part for part in name.split("/") if part]
+    if roots.limited:
+        for depth in range(1, len(parts) + 1):
+            if isinstance(
+                file.get("/".join(parts[:depth]), getlink=True), h5py.ExternalLink | h5py.SoftLink
+            ):
+                raise FrameError(f"{name} leads elsewhere, and is not followed.")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise FrameError(f"{name} is no data set.")
+    if roots.limited and (dataset.is_virtual or dataset.external):
+        raise FrameError(f"{name} has its numbers in other files, which are not read.")
+    return dataset
 
 
 def _open(path: str) -> h5py.File:

@@ -129,6 +129,7 @@ def read_beside(
     descriptor: str,
     seq_nums: Integers,
     within: Integers,
+    apart: Floats,
 ) -> list[Readings]:
     """What was read beside frames, by stretches of them for which it is the same.
 
@@ -138,6 +139,8 @@ def read_beside(
         What to read.
     values, descriptor, seq_nums, within
         From where, and of which frames; see `RunValues.read`.
+    apart
+        ``(n,)``, a number of each frame that keeps those apart for which it differs.
     """
     found = [values.find(need.quantity.key, descriptor) for need in needs]
     try:
@@ -158,6 +161,7 @@ def read_beside(
         ]
     culprits = _culprits(needs, numbers, len(seq_nums))
     shared = [n for need, n in zip(needs, numbers, strict=True) if need.role != "monitor"]
+    shared.append(apart)
 
     def kind(frame: int) -> tuple[float, ...]:
         """Equal for frames that can be together."""

@@ -1,20 +1,27 @@
 """The darks of one run: which frames are averaged together, and which dark others are given.
 
-Dark frames that follow each other make one dark. Frames with beam, or another exposure, end it; so
-where darks are taken again and again in a run, frames get those that were taken last before them.
+Dark frames that follow each other make one dark. Documents of frames with beam, or another exposure,
+end it; so where darks are taken again and again in a run, frames get those that were taken last
+before them. Which these are is noted when frames are announced, so that frames that are read again
+later are given the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bluesky_azint.callbacks.companions.columns import Column
 from bluesky_azint.callbacks.companions.config import DarkConfig
 from bluesky_azint.callbacks.companions.darks import Dark, DarkLabel, DarkMean, choose
 from bluesky_azint.callbacks.companions.shelf import DarkShelf
 from bluesky_azint.callbacks.frames import FrameBatch
 from bluesky_azint.errors import FrameError
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(eq=False)
@@ -41,6 +48,7 @@ class RunDarks:
     _label: DarkLabel | None = None
     _seen: set[tuple[str, int]] = field(default_factory=set)
     _scaled: dict[object, Dark] = field(default_factory=dict)
+    _before: dict[str, Column] = field(default_factory=dict)  # how many darks, by descriptor
 
     def take(self, batch: FrameBatch, exposure: float | None) -> None:
         """Take dark frames of one exposure; the same frame twice counts once."""
@@ -68,8 +76,27 @@ class RunDarks:
             self._own.append(dark.label)
             self.shelf.put(dark)
 
-    def dark(self, shape: tuple[int, int], exposure: float | None) -> Dark:
+    def announce(self, descriptor: str, seq_nums: Sequence[int], mark: int) -> None:
+        """Note which darks come before frames of some events; `mark` tells their document."""
+        self.end()
+        column = self._before.setdefault(descriptor, Column())
+        new = column.note(seq_nums, mark)
+        column.put(new, np.full((len(new), 1), float(len(self._own))))
+
+    def before(self, descriptor: str, seq_nums: NDArray[np.int64]) -> Floats:
+        """How many darks of the run come before the frames of some events."""
+        column = self._before.get(descriptor, Column())
+        return np.nan_to_num(column.numbers(seq_nums.tolist())[:, 0])
+
+    def dark(self, shape: tuple[int, int], exposure: float | None, before: int) -> Dark:
         """The dark for frames of that shape and exposure, scaled to it.
+
+        Parameters
+        ----------
+        shape, exposure
+            Of the frames.
+        before
+            How many darks of the run come before them.
 
         Raises
         ------
@@ -78,9 +105,8 @@ class RunDarks:
         FormatError
             If it was kept, and cannot be read.
         """
-        self.end()
         kept = self.shelf.labels(self.data_key, shape)
-        own = [label for label in self._own if label.shape == shape]
+        own = [label for label in self._own[:before] if label in kept]
         earlier = [
             label
             for label in kept

@@ -29,8 +29,9 @@ from event_model import unpack_event_page
 from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.assets import Asset, Document, StreamRows, asset_from_document
-from bluesky_azint.callbacks.companions.columns import Column, seq_nums_of
+from bluesky_azint.callbacks.companions.columns import MOST, Column, seq_nums_of
 from bluesky_azint.callbacks.companions.numbers import read_numbers
+from bluesky_azint.callbacks.roots import Roots
 from bluesky_azint.errors import FrameError
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class RunValues:
         The start document.
     keys
         The names of the numbers that are wanted.
-    root_map, timeout
+    root_map, roots, timeout
         See `Companions`.
     """
 
@@ -101,11 +102,13 @@ class RunValues:
         keys: Collection[str],
         *,
         root_map: Mapping[str, str] = MappingProxyType({}),
+        roots: Roots | None = None,
         timeout: float = 10.0,
     ) -> None:
         self.start = start
         self._keys = frozenset(keys)
         self._root_map = root_map
+        self._roots = roots or Roots(None)
         self._timeout = timeout
         self._streams: dict[str, _Stream] = {}
         self._resources: dict[str, Document] = {}
@@ -157,6 +160,11 @@ class RunValues:
     def name(self, descriptor: str) -> str:
         """Name of the stream of a descriptor."""
         return str(self._streams[descriptor].doc["name"])
+
+    def data_key(self, resource: str) -> str | None:
+        """What a stream resource is of; None if it has not come."""
+        found = self._resources.get(resource)
+        return None if found is None else str(found["data_key"])
 
     def is_baseline(self, descriptor: str) -> bool:
         """Whether a descriptor is that of a baseline stream."""
@@ -250,10 +258,10 @@ class RunValues:
         stream = self._streams.get(doc["descriptor"])
         if stream is None:
             return
-        seq_nums = seq_nums_of({"start": doc["seq_num"], "stop": doc["seq_num"] + 1})
+        seq_nums = events_of("event", doc)
         for key, column in stream.columns.items():
             if key in doc["data"] and seq_nums:
-                column.note(seq_nums, mark_of(doc["uid"]))
+                column.note(seq_nums, mark_of_document("event", doc))
                 column.put(seq_nums, _numbers(doc["data"][key], column.width))
 
     def _take_stream_datum(self, doc: Document) -> None:
@@ -269,7 +277,7 @@ class RunValues:
         if key not in stream.columns or not seq_nums or len(seq_nums) != len(indices):
             return
         column = stream.columns[key]
-        column.note(seq_nums, mark_of(f"{resource['uid']}/{indices.start}"))
+        column.note(seq_nums, mark_of_document("stream_datum", doc))
         column.put(seq_nums, np.full((1, column.width), np.nan))
         try:
             asset = asset_from_document(resource, frames_per_event=1, root_map=self._root_map)
@@ -295,6 +303,7 @@ class RunValues:
                 piece.row,
                 piece.row + len(piece.seq_nums),
                 per_event=column.width,
+                roots=self._roots,
                 timeout=timeout,
             )
             self._failing.discard(uid)
@@ -302,7 +311,22 @@ class RunValues:
             stream.pieces[key].remove(piece)
 
 
-def mark_of(name: str) -> int:
+def events_of(name: str, doc: Document) -> Sequence[int]:
+    """Which events a document is of, or tells of; none that cannot be true."""
+    if name == "stream_datum":
+        return seq_nums_of(doc["seq_nums"])
+    seq_nums = doc["seq_num"] if name == "event_page" else [doc["seq_num"]]
+    return [seq_num for seq_num in seq_nums if 0 <= seq_num < MOST]
+
+
+def mark_of_document(name: str, doc: Document) -> int:
+    """What tells a document from others of the same events; the same one again has the same."""
+    if name == "stream_datum":
+        return _mark(f"{doc['stream_resource']}/{doc['indices']['start']}")
+    return _mark(doc["uid"][0] if name == "event_page" else doc["uid"])
+
+
+def _mark(name: str) -> int:
     """A number that stands for a name, never 0."""
     return zlib.crc32(name.encode()) + 1
 

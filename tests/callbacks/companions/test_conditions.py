@@ -165,6 +165,7 @@ def test_the_pattern_is_that_of_the_light_alone(raw_run: RawRun) -> None:
     feed(given, ("descriptor", raw_run.descriptor(i0=NUMBER, configuration={"seconds": 8.0})))
     given.take_darks(raw_run.batch(1, 2, frames=np.full((2, *SHAPE), 100.0), name="dark"))
     feed(given, *(("event", raw_run.event(n, i0=i0)) for n, i0 in ((1, 1e3), (2, 5e3))))
+    feed(given, ("stream_datum", raw_run.datum(1, 2)))
     light = 3 * 8 * flat * np.array([1e3, 5e3])[:, None, None]
     found = only(given.conditions(raw_run.batch(1, 2, frames=light + 400)))
     integrator = Integrator.from_recipe(

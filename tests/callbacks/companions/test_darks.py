@@ -59,10 +59,13 @@ def dark_run(given: Companions, directory: Path, uid: str, time: float, *values:
     feed(given, ("stop", run.stop))
 
 
-def conditions(given: Companions, raw_run: RawRun, seconds: float = 1.0) -> Conditions:
+def conditions(
+    given: Companions, raw_run: RawRun, seconds: float = 1.0, event: int = 1
+) -> Conditions:
     """The conditions of a frame of that exposure in the stream ``primary``."""
     begin(given, raw_run, seconds)
-    batch = raw_run.batch(1)
+    feed(given, ("stream_resource", raw_run.resource()), ("stream_datum", raw_run.datum(event)))
+    batch = raw_run.batch(event)
     assert not given.is_dark(batch.descriptor)
     [(_, found)] = given.conditions(batch)
     return found
@@ -133,10 +136,12 @@ def test_frames_get_the_darks_that_were_taken_last_before_them(raw_run: RawRun) 
     first = conditions(given, raw_run)
     more = raw_run.batch(3, 4, frames=flat_frames(30, 32), name="dark")
     given.take_darks(more)
-    second = conditions(given, raw_run)
+    second = conditions(given, raw_run, event=2)
     assert (mean_of(first), mean_of(second)) == (12.0, 31.0)
     assert first.key != second.key
-    assert conditions(given, raw_run).key == second.key
+    assert conditions(given, raw_run, event=1).key == first.key, "read again later"
+    parts = given.conditions(raw_run.batch(1, 2))
+    assert [found.key for _, found in parts] == [first.key, second.key]
 
 
 def test_a_dark_of_another_exposure_is_scaled_where_that_is_allowed(raw_run: RawRun) -> None:
@@ -171,6 +176,7 @@ def test_each_exposure_of_a_run_has_its_dark(raw_run: RawRun) -> None:
         feed(given, ("event", raw_run.event(n, name="dark", seconds=seconds)))
     given.take_darks(raw_run.batch(1, 2, 3, frames=flat_frames(10, 14, 50), name="dark"))
     feed(given, *(("event", raw_run.event(n, seconds=s)) for n, s in ((1, 5.0), (2, 1.0))))
+    feed(given, ("stream_datum", raw_run.datum(1, 2)))
     first, second = given.conditions(raw_run.batch(1, 2))
     assert [mean_of(found) for _, found in (first, second)] == [50.0, 12.0]
 
