@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,11 +71,11 @@ class Asset:
         name = _numbered(self.template, self.first_file + frame // self.frames_per_file)
         return re.sub("//+", "/", self.path + name)
 
-    def end_of_file(self, frame: int, stop: int) -> int:
-        """The first frame, of those before `stop`, that is in a later file than `frame` is."""
+    def end_of_file(self, frame: int) -> int:
+        """The first frame of the file after the one that a frame is in."""
         if self.template is None:
-            return stop
-        return min(stop, frame - frame % self.frames_per_file + self.frames_per_file)
+            return sys.maxsize
+        return frame - frame % self.frames_per_file + self.frames_per_file
 
     def name_of(self, frame: int) -> str:
         """The file, and the place in it, as errors call it."""

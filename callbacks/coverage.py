@@ -50,12 +50,14 @@ class Coverage:
 
     def missing_events(self, events: int) -> list[int]:
         """The seq_nums, of that many events, that have a frame without a pattern."""
-        frames = events * self.frames_per_event
-        lacking = np.ones(frames, dtype=np.bool_)
-        known = self._places[:frames]
-        lacking[: known.size] = known == NOWHERE
-        by_event = lacking.reshape(events, self.frames_per_event).any(axis=1)
-        return (np.flatnonzero(by_event) + 1).tolist()
+        # Of events beyond all frames that came there may be many, by mistake.
+        per_event = self.frames_per_event
+        seen = min(events, -(-self._places.size // per_event))
+        places = np.zeros(seen * per_event, dtype=np.int64)
+        known = self._places[: places.size]
+        places[: known.size] = known
+        lacking = (places == NOWHERE).reshape(seen, per_event).any(axis=1)
+        return [*(np.flatnonzero(lacking) + 1).tolist(), *range(seen + 1, events + 1)]
 
     def _extend(self, frames: int) -> None:
         if frames > self._places.size:

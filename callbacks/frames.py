@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,25 @@ from bluesky_azint.callbacks.inline import frames_of_values
 from bluesky_azint.callbacks.places import places_in_asset, places_of_values
 from bluesky_azint.callbacks.reader import FrameReader
 from bluesky_azint.callbacks.roots import Roots
-from bluesky_azint.errors import FrameError
+from bluesky_azint.errors import FrameError, FramesMissing
 from bluesky_azint.packed import PackedFrames
 
 __all__ = ["FrameBatch", "FrameSource", "frames_per_event", "image_keys"]
+
+
+# The memory that counting them takes has to be there: frames that one document announces, frames of
+# a stream, and how many of them are dealt with at a time.
+MOST_AT_ONCE = 2**22
+MOST_FRAMES = 2**24
+_FRAMES_OF_A_PART = 2**16
+
+
+class _Lost(NamedTuple):
+    """Frames that cannot be read: the number of the first, how many they are, and why."""
+
+    first: int
+    size: int
+    reason: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -148,7 +163,7 @@ class FrameSource:
     def _batches(self, announced: Iterable[Announced]) -> Iterator[FrameBatch]:
         losses: list[str] = []
         for found in announced:
-            lost: list[tuple[int, str]] = []
+            lost: list[_Lost] = []
             yield from self._read(found, lost)
             if found.asset is not None:
                 (self._failing.add if lost else self._failing.discard)(found.asset.uid)
@@ -157,29 +172,36 @@ class FrameSource:
         if losses:
             raise FrameError(" ".join(losses))
 
-    def _read(self, found: Announced, lost: list[tuple[int, str]]) -> Iterator[FrameBatch]:
-        """Read what was announced; what cannot be read is left in `lost`, with the reason.
-
-        A span that fails is halved until the frames that cannot be read stand alone.
-        """
+    def _read(self, found: Announced, lost: list[_Lost]) -> Iterator[FrameBatch]:
+        """Read what was announced; what cannot be read is left in `lost`."""
         failing = found.asset is not None and found.asset.uid in self._failing
         deadline = time.monotonic() + (0.0 if failing else self.timeout)
-        numbers = _numbers(found)
-        spans = self._spans(numbers)
-        while spans:
-            start, stop = spans.pop()
-            try:
-                frames = self._frames(found, start, stop, deadline)
-            except FrameError as error:
-                middle = (start + stop) // 2
-                if middle == start:
-                    lost.append((start, str(error)))
+        until, reason = 0, ""  # before that frame of the asset all are lost
+        for part in _parts(found, lost):
+            numbers = _numbers(part)
+            before = part.row * part.frames_per_event
+            spans = self._spans(numbers)
+            while spans:
+                start, stop = spans.pop()
+                if before + start < until:
+                    end = min(until - before, stop)
+                    lost.append(_Lost(int(numbers.indices[start]), end - start, reason))
+                    spans += [(end, stop)] * (end < stop)
+                    continue
+                try:
+                    frames = self._frames(part, start, stop, deadline)
+                except FramesMissing as error:
+                    until, reason = error.until, str(error)
+                    spans.append((start, stop))
+                except FrameError as error:
+                    middle = (start + stop) // 2
+                    if middle == start:
+                        lost.append(_Lost(int(numbers.indices[start]), 1, str(error)))
+                    else:
+                        spans += [(middle, stop), (start, middle)]
                 else:
-                    spans += [(middle, stop), (start, middle)]
-                continue
-            if start + len(frames) < stop:
-                spans.append((start + len(frames), stop))
-            yield _batch(numbers, start, frames)
+                    spans += [(start + len(frames), stop)] * (start + len(frames) < stop)
+                    yield _batch(numbers, start, frames)
 
     def _spans(self, numbers: FrameNumbers) -> list[tuple[int, int]]:
         """Stretches of frames that are to be read, the last one first."""
@@ -199,6 +221,31 @@ class FrameSource:
             return frames_of_values(found.values, data_key, start, stop, max_bytes=self.max_bytes)
         before = found.row * found.frames_per_event
         return self._reader.read(found.asset, before + start, before + stop, deadline=deadline)
+
+
+def _parts(found: Announced, lost: list[_Lost]) -> Iterator[Announced]:
+    """What was announced, in parts that can be worked with; what is beyond all measure is lost."""
+    events, per_event = len(found.seq_nums), found.frames_per_event
+    if not events:
+        return
+    if events * per_event > MOST_AT_ONCE or max(found.seq_nums) * per_event > MOST_FRAMES:
+        reason = (
+            f"They are announced as {per_event} frames for each of {events} events up to number "
+            f"{max(found.seq_nums)}; no detector takes so many. Correct what it tells of its frames."
+        )
+        first = (found.seq_nums[0] - 1) * per_event
+        lost.append(_Lost(first, events * per_event, reason))
+        return
+    most = max(1, _FRAMES_OF_A_PART // per_event)
+    for first in range(0, events, most):
+        some = slice(first, first + most)
+        yield replace(
+            found,
+            seq_nums=found.seq_nums[some],
+            times=found.times[some],
+            values=found.values[some],
+            row=found.row + first,
+        )
 
 
 def _numbers(found: Announced) -> FrameNumbers:
@@ -238,11 +285,8 @@ def _batch(numbers: FrameNumbers, start: int, frames: NDArray[Any] | PackedFrame
     )
 
 
-def _loss(found: Announced, lost: list[tuple[int, str]]) -> str:
-    first, reason = lost[0]
-    event, place = divmod(first, found.frames_per_event)
-    index = (found.seq_nums[event] - 1) * found.frames_per_event + place
+def _loss(found: Announced, lost: list[_Lost]) -> str:
     return (
-        f"Run {found.stream.run}: of the frames {found.data_key!r}, {len(lost)} cannot be read, "
-        f"the first is number {index}. {reason}"
+        f"Run {found.stream.run}: of the frames {found.data_key!r}, {sum(it.size for it in lost)} "
+        f"cannot be read, the first is number {lost[0].first}. {lost[0].reason}"
     )

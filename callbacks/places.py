@@ -53,4 +53,6 @@ def _somewhere(places: Integers) -> Integers:
 
 
 def _digest(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        blake2b(name.encode(errors="backslashreplace"), digest_size=8).digest(), "little"
+    )

@@ -94,14 +94,14 @@ class FrameReader:
                 return self._read(asset, start, stop)
             except FrameError as error:  # which it stays
                 self._forget(asset.uid)
-                until = asset.end_of_file(start, stop)
+                until = asset.end_of_file(start)
                 raise FramesMissing(str(error), until=until) from error
             # Whatever a library raises on a file that is half written, it may be whole soon.
             except Exception as error:
                 self._forget(asset.uid)
                 if time.monotonic() >= deadline:
                     one = isinstance(error, _OneFrame)
-                    until = start + 1 if one else asset.end_of_file(start, stop)
+                    until = start + 1 if one else asset.end_of_file(start)
                     raise FramesMissing(_explanation(asset, start, error), until=until) from error
             time.sleep(POLL_SECONDS)
 

@@ -15,11 +15,13 @@ import numpy as np
 from event_model import DocumentRouter
 from numpy.typing import NDArray
 
+from bluesky_azint.callbacks.fields import short
 from bluesky_azint.callbacks.frames import FrameBatch, FrameNumbers, FrameSource, image_keys
 from bluesky_azint.callbacks.outputs import Emit
 from bluesky_azint.callbacks.reduced_run import ReducedRun
 from bluesky_azint.callbacks.settings import Flavour, Settings
-from bluesky_azint.errors import RecipeError
+from bluesky_azint.callbacks.soundness import check_document
+from bluesky_azint.errors import DocumentError, RecipeError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.reduction.recipe import Recipe
 from bluesky_azint.store import CalibrationRecord, CalibrationStore
@@ -194,8 +196,15 @@ class Reducer(DocumentRouter):
     def __call__(
         self, name: str, doc: Mapping[str, Any], validate: bool = False
     ) -> tuple[str, dict[str, Any]]:
-        """Take a document; it is returned as it is, validated or not."""
-        return super().__call__(name, doc, validate)  # type: ignore[arg-type]  # typed dicts too
+        """Take a document; it is returned as it is, validated or not. Nothing is ever raised."""
+        try:
+            check_document(name, doc)
+            super().__call__(name, doc, validate)  # type: ignore[arg-type]  # typed dicts too
+        except DocumentError as error:
+            logger.error("%s", error)
+        except Exception:
+            logger.exception("A %s was not taken.", short(name))
+        return name, doc  # type: ignore[return-value]
 
     def start(self, doc: RunStart) -> None:
         """Take the start of a raw run."""

@@ -8,6 +8,7 @@
     │   └── ConfigError    a configuration file in which something is wrong
     ├── FrameError      a frame that does not fit what it is reduced with
     │   └── FramesMissing  frames that cannot be read
+    ├── DocumentError   a document that is none
     ├── FormatError     a file that is not what it should be
     │   └── ChunkError  a packed frame in it that is damaged
     ├── EngineError     an engine that is not there, or that failed
@@ -57,6 +58,10 @@ class FramesMissing(FrameError):
     def __init__(self, message: str, *, until: int) -> None:
         super().__init__(message)
         self.until = until
+
+
+class DocumentError(AzintError):
+    """What should be a document of Bluesky cannot be used as one."""
 
 
 class FormatError(AzintError):
