@@ -40,7 +40,8 @@ def subscribe(publisher: Callable[[str, Any], object], got: Documents) -> None:
         return bool(got)
 
     wait_until(arrives)
-    time.sleep(0.1)
+    publisher("stop", {"uid": "last"})
+    wait_until(lambda: got[-1][1]["uid"] == "last")
     got.clear()
 
 
