@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bluesky_azint.errors import FormatError
 from bluesky_azint.geometry import Geometry
+from bluesky_azint.io.growing import open_growing
 from bluesky_azint.io.poni import poni_lines
 from bluesky_azint.reduction.recipe import Recipe
 from bluesky_azint.reduction.result import IntegrationResult
@@ -65,7 +66,7 @@ class AzintFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = h5py.File(path, "r", swmr=True)
+            self._file = open_growing(path)
         except OSError as error:
             raise FormatError(f"{path} cannot be read: {error}.") from error
 
