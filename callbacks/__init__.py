@@ -9,9 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bluesky_azint.callbacks.databroker_sink import DatabrokerSink
     from bluesky_azint.callbacks.frames import FrameBatch, FrameSource, frames_per_event, image_keys
     from bluesky_azint.callbacks.live import LiveReduction
+    from bluesky_azint.callbacks.live_pattern import LivePattern
     from bluesky_azint.callbacks.pattern_pvs import PatternPVs
+    from bluesky_azint.callbacks.reduced_patterns import ReducedPatterns
     from bluesky_azint.callbacks.reducer import Reducer
     from bluesky_azint.callbacks.retrieval import AzintRun, reduced_runs
     from bluesky_azint.callbacks.server import EmbeddedTiled, embedded_tiled
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AzintRun",
     "BackgroundCallback",
+    "DatabrokerSink",
     "EmbeddedTiled",
     "FrameBatch",
     "FrameSource",
+    "LivePattern",
     "LiveReduction",
     "PatternPVs",
+    "ReducedPatterns",
     "Reducer",
     "TiledSink",
     "embedded_tiled",
@@ -38,11 +44,14 @@ __all__ = [
 _HOMES = {
     "AzintRun": "bluesky_azint.callbacks.retrieval",
     "BackgroundCallback": "bluesky_azint.callbacks.worker",
+    "DatabrokerSink": "bluesky_azint.callbacks.databroker_sink",
     "EmbeddedTiled": "bluesky_azint.callbacks.server",
     "FrameBatch": "bluesky_azint.callbacks.frames",
     "FrameSource": "bluesky_azint.callbacks.frames",
+    "LivePattern": "bluesky_azint.callbacks.live_pattern",
     "LiveReduction": "bluesky_azint.callbacks.live",
     "PatternPVs": "bluesky_azint.callbacks.pattern_pvs",
+    "ReducedPatterns": "bluesky_azint.callbacks.reduced_patterns",
     "Reducer": "bluesky_azint.callbacks.reducer",
     "TiledSink": "bluesky_azint.callbacks.tiled_sink",
     "embedded_tiled": "bluesky_azint.callbacks.server",

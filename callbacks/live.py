@@ -4,12 +4,15 @@
 
     RunEngine ──> TiledSink ──────────────────────────────> raw
          └──────> BackgroundCallback ─> Reducer ─> TiledSink ─> reduced
+                                           └─────> listeners
 
 Nothing of it ever blocks the RunEngine, or raises in it.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +26,8 @@ from bluesky_azint.store import CalibrationRecord, CalibrationStore
 
 if TYPE_CHECKING:
     from tiled.client.container import Container
+
+logger = logging.getLogger(__name__)
 
 
 class LiveReduction:
@@ -47,6 +52,10 @@ class LiveReduction:
         The Tiled container for raw runs; None where something else writes them.
     engine
         Of the `Integrator`.
+    listeners
+        Take the documents of reduced runs with the patterns inside of events, ``listener(name,
+        doc)``: `LivePattern`, `ReducedPatterns`, ... The reduction waits for each of them; give a
+        slow one as ``BackgroundCallback(listener, name=...)``.
     """
 
     def __init__(
@@ -59,6 +68,7 @@ class LiveReduction:
         default: Geometry | CalibrationRecord | None = None,
         raw: Container | None = None,
         engine: str = "auto",
+        listeners: Sequence[Callable[[str, Any], object]] = (),
     ) -> None:
         backup = Path(directory) / "backup"
         self._raw = None if raw is None else TiledSink(raw, backup_directory=backup)
@@ -70,6 +80,7 @@ class LiveReduction:
             store=store,
             default=default,
             engine=engine,
+            inline=_told(listeners) if listeners else None,
         )
         self._worker = BackgroundCallback(self._reducer, name="azint-reduction")
 
@@ -104,3 +115,16 @@ class LiveReduction:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _told(listeners: Sequence[Callable[[str, Any], object]]) -> Callable[[str, Any], None]:
+    """What tells all listeners, those too that come after one that fails."""
+
+    def tell(name: str, doc: Any) -> None:  # noqa: ANN401  any of ten typed dicts
+        for listener in listeners:
+            try:
+                listener(name, doc)
+            except Exception:
+                logger.exception("A %s of a reduced run was not taken by %r.", name, listener)
+
+    return tell

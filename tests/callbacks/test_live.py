@@ -25,6 +25,7 @@ from bluesky_azint import Detector, Geometry, Integrator, Recipe
 from bluesky_azint.callbacks import (
     EmbeddedTiled,
     LiveReduction,
+    ReducedPatterns,
     embedded_tiled,
     reduced_runs,
     restore_run,
@@ -194,6 +195,30 @@ def inline_detector(source: Callable[[int], Any]) -> SynSignal:
     """The frames of a source inside of events."""
     numbers = itertools.count(-1)  # the signal takes one at once, which describes the others
     return SynSignal(name="det", func=lambda: source(max(next(numbers), 0)))
+
+
+def test_listeners_have_the_patterns_inside_of_events(
+    run_engine: Any,
+    make_detector: MakeDetector,
+    tiled: EmbeddedTiled,
+    store: DirectoryStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(name: str, doc: Any) -> None:
+        raise RuntimeError("A bug in a listener.")
+
+    detector, patterns = make_detector(), ReducedPatterns()
+    listeners = [broken, patterns]
+    with reduction(run_engine, tiled, tmp_path, store, listeners=listeners) as live:
+        (uid,) = run_engine(scan(detector, 3)).run_start_uids
+        reference = expected(detector, 3)
+        for number in (1, 2, 3):
+            same(patterns.wait(uid, number).intensity, reference[number - 1])
+        assert live.flush(60)
+    assert "A bug in a listener." in caplog.text
+    (run,) = reduced_runs(tiled.reduced, uid)
+    same(run.patterns["intensity"], reference)
 
 
 def test_all_transports_give_the_same_patterns(
