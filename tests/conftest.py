@@ -3,12 +3,16 @@
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from bluesky_azint.callbacks import EmbeddedTiled
 
 # Machines that run tests are slow at times; what is tested does not depend on it.
 settings.register_profile("unhurried", deadline=None, derandomize=True)
@@ -55,3 +59,13 @@ def pyfai() -> ModuleType:
 
     oracle: ModuleType = pyFAI
     return oracle
+
+
+@pytest.fixture(scope="session")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[EmbeddedTiled]":
+    """One Tiled server for all tests: it takes seconds to start. It can read all their files."""
+    from bluesky_azint.callbacks import embedded_tiled
+
+    root = tmp_path_factory.getbasetemp()
+    with embedded_tiled(root / "tiled", readable_storage=[root]) as server:
+        yield server

@@ -17,7 +17,6 @@ from ophyd.sim import NullStatus
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
 from ophyd_async.sim import SimBlobDetector
 
-from bluesky_azint.callbacks import EmbeddedTiled
 from bluesky_azint.callbacks.frames import FrameBatch, FrameSource
 from bluesky_azint.errors import FrameError
 
@@ -198,13 +197,3 @@ def collect() -> Iterator[Callable[..., Collector]]:
     yield make
     for collector in made:
         collector.source.close()
-
-
-@pytest.fixture(scope="session")
-def tiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTiled]:
-    """One Tiled server for all tests: it takes seconds to start. It can read all their files."""
-    from bluesky_azint.callbacks import embedded_tiled
-
-    root = tmp_path_factory.getbasetemp()
-    with embedded_tiled(root / "tiled", readable_storage=[root]) as server:
-        yield server
