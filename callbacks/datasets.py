@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -27,10 +28,11 @@ from numpy.typing import NDArray
 from bluesky_azint.callbacks.roots import Roots
 from bluesky_azint.errors import FormatError, FrameError
 from bluesky_azint.io.chunks import packed_frames
+from bluesky_azint.io.growing import open_growing
 from bluesky_azint.packed import PackedFrames
 
 # A writer that does not know SWMR locks its file; what it has flushed can be read nevertheless.
-_WAYS_TO_OPEN: tuple[dict[str, bool], ...] = ({"swmr": True}, {}, {"locking": False})
+_OTHER_WAYS_TO_OPEN: tuple[dict[str, bool], ...] = ({}, {"locking": False})
 
 # From link to link; one from a virtual dataset to its sources counts for several.
 _MOST_STEPS = 16
@@ -210,17 +212,20 @@ class FrameDataset:
         import hdf5plugin  # noqa: F401  registers its filters
 
         self._roots.check(path)
-        problem: OSError | None = None
-        for way in _WAYS_TO_OPEN:
-            try:
+        try:
+            file = open_growing(path)
+        except OSError as error:
+            file = self._open_otherwise(path, error)
+        self._files.append(file)
+        return file
+
+    def _open_otherwise(self, path: str, problem: OSError) -> h5py.File:
+        for way in _OTHER_WAYS_TO_OPEN:
+            with suppress(OSError):
                 file = h5py.File(path, "r", **way)
-            except OSError as error:
-                problem = problem or error
-            else:
-                self._files.append(file)
-                self.live = self.live and "swmr" in way
+                self.live = False
                 return file
-        raise problem or FileNotFoundError(path)
+        raise problem
 
     def _find(self, file: h5py.File, name: str) -> h5py.Dataset:
         """Go to a dataset; HDF5 itself never gets to follow a link."""
