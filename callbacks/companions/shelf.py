@@ -6,11 +6,13 @@ import json
 import logging
 import os
 import re
+import time
 import zipfile
 from collections import OrderedDict
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
@@ -20,6 +22,8 @@ from bluesky_azint.errors import FormatError
 logger = logging.getLogger(__name__)
 
 _IN_MEMORY = 3
+_PARTIAL = ".partial"
+_ABANDONED_SECONDS = 3600.0
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -107,13 +111,17 @@ class DarkShelf:
     def _prune(self, newest: DarkLabel) -> None:
         labels = [one for one in self._on_disk() if one.data_key == newest.data_key]
         oldest_first = sorted(labels, key=lambda label: (label.time, label.number))
+        directory = self._directory or Path()
         for label in oldest_first[: max(len(labels) - self._keep, 0)]:
-            ((self._directory or Path()) / _file_name(label)).unlink(missing_ok=True)
+            (directory / _file_name(label)).unlink(missing_ok=True)
+        for path in directory.glob(f"*{_PARTIAL}"):  # of processes that were killed
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def _write(dark: Dark, path: Path) -> None:
     """Write the file as a whole, or not at all."""
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{uuid4().hex}{_PARTIAL}")  # another process may write it, too
     try:
         with partial.open("wb") as file:
             label = np.array(json.dumps(asdict(dark.label)))

@@ -97,6 +97,16 @@ def test_a_rewound_frame_waits_for_its_own_event(given: Companions, raw_run: Raw
     assert only(given.conditions(raw_run.batch(1, 2))).normalization.tolist() == [1.0, 20.0]
 
 
+def test_frames_of_the_same_event_keep_their_order(given: Companions, raw_run: RawRun) -> None:
+    """Else the first attempt would be reduced last, and would stay."""
+    begin(given, raw_run, i0=NUMBER)
+    first, again = raw_run.datum(1, 3), raw_run.datum(2, index=3)
+    events = [raw_run.event(n, uid=f"{k}", i0=1.0) for k, n in enumerate((1, 2, 2, 3))]
+    feed(given, ("stream_datum", first), ("event", events[0]), ("event", events[1]))
+    assert feed(given, ("stream_datum", again), ("event", events[2])) == [events[2]]
+    assert feed(given, ("event", events[3])) == [events[3], first, again]
+
+
 def test_the_same_documents_again_are_no_rewind(given: Companions, raw_run: RawRun) -> None:
     begin(given, raw_run, i0=NUMBER)
     event, datum = raw_run.event(1, i0=1.0), raw_run.datum(1)
