@@ -8,6 +8,9 @@ itself is looked at before.
 
 HDF5 gives zeros for frames that were not written, and for files that are not there. Both can be
 asked for, and no frame is given that was never taken.
+
+A dataset that is open twice in a process must not be refreshed: HDF5 then loses its chunks, or
+crashes. So there is one for all who follow it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -71,6 +75,7 @@ class FrameDataset:
         self, path: str, name: str, *, roots: Roots, max_frame_bytes: int, steps: int = 0
     ) -> None:
         self.live = True
+        self._users = 0
         self._roots = roots
         self._max_frame_bytes = max_frame_bytes
         self._steps = steps
@@ -95,8 +100,25 @@ class FrameDataset:
         """How many bytes a frame has, unpacked."""
         return int(math.prod(self.dataset.shape[-2:]) * self.dataset.dtype.itemsize)
 
+    def shared(self) -> FrameDataset:
+        """The same dataset as it is open already, and is to be used instead; else this one."""
+        with _LOCK:
+            info = h5py.h5o.get_info(self.dataset.id)
+            same = _SHARED.setdefault((info.fileno, info.addr), self)
+            same._users += 1
+        if same is not self:
+            self.close()
+            same.refresh()
+        return same
+
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, unless somebody else uses them."""
+        with _LOCK:
+            self._users -= 1
+            if self._users > 0:
+                return
+            for key in [key for key, value in _SHARED.items() if value is self]:
+                del _SHARED[key]
         self._close_parts()
         for file in self._files:
             file.close()
@@ -315,6 +337,10 @@ class FrameDataset:
     @property
     def _name(self) -> str:
         return f"{self.dataset.file.filename}::{self.dataset.name}"
+
+
+_LOCK = Lock()
+_SHARED: dict[tuple[int, int], FrameDataset] = {}  # by file and address
 
 
 @dataclass(frozen=True)

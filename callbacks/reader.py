@@ -175,6 +175,8 @@ class FrameReader:
             roots=self.roots,
             max_frame_bytes=self.max_frame_bytes,
         )
+        if dataset.live:
+            dataset = dataset.shared()
         keep = False
         try:
             yield dataset

@@ -302,6 +302,30 @@ def test_the_file_is_opened_once(
     assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE) == 0
 
 
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_a_dataset_that_is_announced_twice(
+    tmp_path: Path, reader: FrameReader, libver: str
+) -> None:
+    """HDF5 loses its chunks where it is open twice, and crashes."""
+    frames = random_frames(8)
+    with h5py.File(tmp_path / "f.h5", "w", libver=libver) as file:
+        file.create_dataset(DATASET, data=frames, chunks=(1, 6, 8), compression="gzip")
+        file["again"] = h5py.SoftLink(DATASET)
+    other = FrameReader(max_bytes=2**20)
+    where = [asset(tmp_path / "f.h5", uid=uid) for uid in "ab"]
+    where.append(asset(tmp_path / "f.h5", uid="c", dataset="again"))
+    for frame in range(8):
+        for one in where:
+            read = (other if frame % 3 else reader).read(one, frame, frame + 1)
+            np.testing.assert_array_equal(read, frames[frame : frame + 1])
+        if frame == 5:
+            reader.close(except_for="b")
+    other.close()
+    np.testing.assert_array_equal(reader.read(where[1], 0, 8), frames)
+    reader.close()
+    assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE) == 0
+
+
 def test_no_more_than_fits(tmp_path: Path) -> None:
     frames = random_frames(10)
     write(tmp_path / "f.h5", frames)
