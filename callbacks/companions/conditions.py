@@ -53,6 +53,12 @@ class Stand:
         """Equal where the same calibration becomes the same geometry."""
         return self.added, self.wavelength, self.positions
 
+    @property
+    def differs(self) -> bool:
+        """Whether the geometry may be another one than the calibrated one."""
+        moved = any(value != 0 for _, value in self.added)
+        return moved or self.wavelength is not None or self.goniometer is not None
+
     def geometry(self, calibrated: Geometry) -> Geometry:
         """The geometry of these frames.
 
@@ -127,17 +133,18 @@ class Conditions:
 def axes_problem(stand: Stand, recipe: Recipe) -> str:
     """Why patterns of frames that stood otherwise would not fit one stream; "" if they do.
 
-    Axes follow the geometry, unless the recipe says where they begin and end.
+    Axes follow the geometry, unless the recipe says where they begin and end. Those of a stream are
+    of the calibrated geometry.
     """
     missing = []
     if recipe.radial_range is None:
         missing.append("radial_range")
     if recipe.npt_azim is not None and recipe.azimuth_range is None:
         missing.append("azimuth_range")
-    if not (stand.moves and missing):
+    if not missing or not (stand.moves or stand.differs):
         return ""
     return (
-        f"The geometry may change from event to event, and the recipe has no "
-        f"{' and no '.join(missing)}, so that every pattern would have axes of its own. "
+        "Energy or motors make the geometry another one than the calibrated one, and the recipe "
+        f"has no {' and no '.join(missing)}, so that such a pattern would have axes of its own. "
         f"Set {' and '.join(missing)} in the recipe."
     )

@@ -163,11 +163,12 @@ class CompanionsConfig:
         return cls(**{key: readers[key](value, f"{where}.{key}") for key, value in table.items()})
 
     @property
-    def quantities(self) -> tuple[Quantity, ...]:
-        """All numbers that a frame needs."""
-        single = [one for one in (self.exposure, self.energy) if one is not None]
-        moving = self.goniometer.positions if self.goniometer else self.geometry
-        return (*self.monitor, *single, *moving.values())
+    def changes_geometry(self) -> bool:
+        """Whether frames may have another geometry than the calibrated one.
+
+        Recipes then need a range for each axis, see `conditions.axes_problem`.
+        """
+        return bool(self.energy or self.geometry or self.goniometer)
 
 
 def _quantities(value: object, where: str) -> tuple[Quantity, ...]:

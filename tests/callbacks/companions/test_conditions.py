@@ -183,13 +183,17 @@ def test_axes_that_would_move_with_the_geometry_are_refused() -> None:
     ranged = Recipe(radial_range=(1.0, 2.0))
     assert "Set radial_range in the recipe" in axes_problem(moves, Recipe())
     assert axes_problem(moves, ranged) == ""
-    assert axes_problem(Stand(added=(("dist", 0.1),)), Recipe()) == ""
+    assert "Set radial_range" in axes_problem(Stand(added=(("dist", 0.1),)), Recipe())
+    assert "Set radial_range" in axes_problem(Stand(wavelength=1e-10), Recipe())
+    assert axes_problem(Stand(added=(("dist", 0.0),)), Recipe()) == ""
     cake = Recipe(npt_azim=8)
     assert "Set radial_range and azimuth_range" in axes_problem(moves, cake)
     assert "Set azimuth_range" in axes_problem(moves, Recipe(radial_range=(1, 2), npt_azim=8))
 
 
 def test_conditions_without_anything_change_nothing() -> None:
+    assert not CompanionsConfig.from_dict({"monitor": "i0"}).changes_geometry
+    assert CompanionsConfig.from_dict({"geometry": {"dist": "z"}}).changes_geometry
     nothing = Conditions(normalization=np.ones(1))
     assert nothing.geometry(CALIBRATED) is CALIBRATED
     assert nothing.maps == {"dark": None, "dark_variance": None, "flat": None}
