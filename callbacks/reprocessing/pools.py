@@ -25,7 +25,7 @@ def local_pool(workers: int | None = None) -> Iterator[tuple[Executor, int]]:
     workers
         How many; None for as many as there are cores that this process may use.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or _cores()
     # Fresh ones: a process with threads, as HDF5 and OpenCL have, cannot be copied.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
@@ -70,6 +70,11 @@ def dask_pool(address: str) -> Iterator[tuple[Executor, int]]:
                 f"{address}`, where bluesky-azint is installed and the raw files can be seen."
             )
         yield client.get_executor(pure=False), threads
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _begin() -> None:

@@ -208,7 +208,11 @@ class _Worker(Reducer):
         companions = None
         if job.companions is not None:
             companions = Companions(
-                job.companions, directory=job.darks, root_map=job.root_map, timeout=job.timeout
+                job.companions,
+                directory=job.darks,
+                root_map=job.root_map,
+                roots=job.roots,
+                timeout=job.timeout,
             )
         super().__init__(_nobody_hears, flavour="inline", companions=companions, **job.options())
         self._settings = settings

@@ -15,6 +15,7 @@ from importlib import import_module
 from bluesky_azint.errors import AzintError, RecipeError
 
 COMMANDS = (
+    "backfill",
     "benchmark",
     "calibrate",
     "calibrations",
@@ -24,6 +25,7 @@ COMMANDS = (
     "integrate",
     "mask",
     "profiles",
+    "reprocess",
     "serve",
 )
 
