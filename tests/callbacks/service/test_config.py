@@ -178,6 +178,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         level = 3
         quiet_secnds = 30
         patience_seconds = -1
+        quiet_seconds = inf
         max_memory_mb = true
         [source]
         curve_secret = "nothing"
@@ -191,6 +192,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         default = "file"
         [files]
         roots = ["nothing", 3]
+        patterns = "~nobody_of_that_name/patterns"
         map = { "/gpfs" = "" }
         [engine]
         name = "cuda"
@@ -207,6 +209,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert '"text", "json"; did you mean "json"?' in found.pop("service.log")
     assert found.pop("service.level") == "3 is not what is needed; write a string."
     assert 'did you mean "quiet_seconds"?' in found.pop("service.quiet_secnds")
+    assert found.pop("service.quiet_seconds") == "inf cannot be; write a number larger than 0."
     assert found.pop("service.patience_seconds") == "-1 cannot be; write a number larger than 0."
     assert "write a whole number of at least 1" in found.pop("service.max_memory_mb")
     assert "nothing is no file" in found.pop("source.curve_secret")
@@ -282,7 +285,7 @@ def test_reduced_documents_do_not_come_back(tmp_path: Path) -> None:
 
 
 def test_a_kind_that_is_not_known_is_one_fault(tmp_path: Path) -> None:
-    found = faults(tmp_path, LEAST + '[source]\nkind = "kafka"\ntopic = "a"')
+    found = faults(tmp_path, LEAST + '[source]\nkind = "kafka"\ntopic = "a"\ncurve_secret = "no"')
 
     assert set(found) == {"source.kind"}
 

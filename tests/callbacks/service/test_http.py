@@ -126,10 +126,12 @@ def test_nothing_can_be_changed(server: StatusServer, method: str) -> None:
 
 
 def test_head_has_no_content(server: StatusServer) -> None:
-    answer, text = ask(server, "/health", "HEAD")
+    with socket.create_connection((server.address.host, server.address.port), 10) as client:
+        client.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(10_000), b""))
 
-    assert (answer.status, text) == (200, "")
-    assert int(answer.headers["Content-Length"]) > 100
+    assert answer.startswith(b"HTTP/1.0 200 ")
+    assert answer.endswith(b"\r\n\r\n")
 
 
 def test_a_status_that_fails_is_a_bad_one(
@@ -166,6 +168,7 @@ def test_requests_are_in_the_log_and_forge_no_line(
 def test_clients_that_say_nothing_hold_nobody_up(
     server: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert http._Handler.timeout < 10
     monkeypatch.setattr(http._Handler, "timeout", 0.2)
     silent = [socket.create_connection((server.address.host, server.address.port)) for _ in "abc"]
     try:

@@ -139,7 +139,7 @@ def test_no_line_is_forged_in_json(opened: Open) -> None:
 def test_tracebacks_are_in_the_log_and_forge_nothing(opened: Open, form: str) -> None:
     log = opened(form=form)
     try:
-        raise ValueError("first\n2026-01-01 INFO x: forged")
+        raise ValueError("first\n2026-01-01 INFO x: forged\r\x1b[2Jforged")
     except ValueError:
         logger.exception("It failed.")
 
@@ -151,6 +151,7 @@ def test_tracebacks_are_in_the_log_and_forge_nothing(opened: Open, form: str) ->
         assert first.endswith("ERROR bluesky_azint.somewhere: It failed.")
         assert "    ValueError: first" in others
         assert all(line.startswith("    ") for line in others)
+        assert r"    2026-01-01 INFO x: forged\r\x1b[2Jforged" in others
 
 
 def test_a_message_that_repeats_itself_is_counted(opened: Open, clock: list[float]) -> None:
