@@ -54,7 +54,10 @@ def short(value: object) -> str:
     >>> short("x" * 1000)
     "'xxxxxxxxxxxx...xxxxxxxxxxxxx'"
     """
-    return _SHORT.repr(value)
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # noqa: BLE001  a number of 5000 digits, say
+        return f"something of the type {type(value).__name__}"
 
 
 _SHORT = reprlib.Repr()

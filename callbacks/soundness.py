@@ -88,7 +88,7 @@ def _whole(value: object, name: str, least: int, most: int) -> int:
 
 
 def _time(value: object) -> None:
-    if not isinstance(value, Real) or not math.isfinite(value):
+    if not isinstance(value, Real) or not -_LARGEST < value < _LARGEST:
         raise _Unsound(f"'time' is {short(value)}, and should be a number of seconds")
 
 
