@@ -64,6 +64,9 @@ class Output(Protocol):
     def close(self) -> None:
         """Tell of what is left; nothing more will come."""
 
+    def leave(self) -> None:
+        """Close what is open, and tell nothing: somebody else goes on."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamHead:
@@ -172,6 +175,10 @@ class FileOutput:
         finally:
             self._writer.close()
 
+    def leave(self) -> None:
+        """Close the file, and tell nothing."""
+        self._writer.close()
+
     def _announce(self, keys: list[str], start: int) -> None:
         if start == self._rows:
             return
@@ -263,6 +270,9 @@ class EventOutput:
     def close(self) -> None:
         """Nothing is left."""
 
+    def leave(self) -> None:
+        """Nothing is open."""
+
 
 class Outputs:
     """Several outputs that take the same patterns; one that fails does not keep any from others.
@@ -291,6 +301,10 @@ class Outputs:
     def close(self) -> None:
         """Tell of what is left."""
         self._each(lambda output: output.close())
+
+    def leave(self) -> None:
+        """Close what is open."""
+        self._each(lambda output: output.leave())
 
     def _each(self, action: Callable[[Output], None]) -> None:
         problem: Exception | None = None

@@ -152,6 +152,12 @@ class ReducedRun:
                 reason,
             )
 
+    def leave(self) -> None:
+        """Close the files, and tell nobody: the run goes on elsewhere."""
+        for streams in self._streams.values():
+            for stream in streams:
+                stream.leave()
+
     def _new_streams(self, name: str) -> list[ReducedStream]:
         """A stream for each recipe; that of the first has the name of the raw one."""
         first = next(iter(self._recipes))

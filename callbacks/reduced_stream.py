@@ -176,6 +176,12 @@ class ReducedStream:
             )
         return f"The stream {self.name!r} could not be reduced." if refused else None
 
+    def leave(self) -> None:
+        """Close the files; somebody else goes on."""
+        for output in self._outputs:
+            with self._troubles.noted():
+                output.leave()
+
     def _tell_of_empty(self, result: IntegrationResult, numbers: FrameNumbers) -> None:
         """Warn, once, of patterns that are zero because no pixel is in them."""
         inner = tuple(range(1, result.count.ndim))

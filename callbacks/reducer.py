@@ -70,10 +70,11 @@ class Counts:
 
 @dataclass(eq=False)
 class _RawRun:
-    """A raw run that is under way, with its reduced runs by data key."""
+    """A raw run that is under way, with its reduced runs by data key, and names of its streams."""
 
     start: RunStart
     reduced: dict[str, ReducedRun] = field(default_factory=dict)
+    streams: set[str] = field(default_factory=set)
 
 
 class Reducer(DocumentRouter):
@@ -224,6 +225,7 @@ class Reducer(DocumentRouter):
             self._skipped.add(doc["uid"])
             return
         self._skipped.discard(doc["uid"])
+        raw.streams.add(doc["name"])
         self._run_of[doc["uid"]] = doc["run_start"]
         for key in self._images(doc):
             if key not in raw.reduced:
@@ -294,9 +296,25 @@ class Reducer(DocumentRouter):
         }
         return {key: streams for key, streams in found.items() if streams}
 
+    def unseen(self, stop: Mapping[str, Any]) -> list[str]:
+        """The streams of a raw run, by its stop document, of which no descriptor came."""
+        raw = self._runs.get(stop["run_start"])
+        counts = stop.get("num_events") or {}
+        return sorted(name for name in counts if raw is None or name not in raw.streams)
+
     def has(self, uid: str) -> bool:
         """Whether a raw run is under way here."""
         return uid in self._runs
+
+    def leave(self) -> None:
+        """Close all files, and leave the runs that are under way to another one, see `continues`."""
+        for raw in self._runs.values():
+            for reduced in raw.reduced.values():
+                reduced.leave()
+        self._runs.clear()
+        self._source.close()
+        if self._companions is not None:
+            self._companions.close()
 
     def abandon(self, uid: str) -> None:
         """End a raw run of which no more will come, though its stop document never came."""
@@ -317,9 +335,10 @@ class Reducer(DocumentRouter):
     def _images(self, descriptor: EventDescriptor) -> list[str]:
         if descriptor["name"] in _NOT_REDUCED:
             return []
-        if self._data_keys is None:
-            return image_keys(descriptor)
-        return [key for key in descriptor["data_keys"] if key in self._data_keys]
+        keys = image_keys(descriptor)
+        if self._data_keys is not None:
+            keys = [key for key in descriptor["data_keys"] if key in self._data_keys]
+        return [key for key in keys if self._settings.recipes_of(key)]
 
     def _take_frames(self, name: str, doc: Mapping[str, Any]) -> None:
         """Reduce the frames that a document announces, and those that it completes."""

@@ -9,6 +9,7 @@ run, past and coming, go into a file, from which `restore_run` writes them later
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from os import PathLike
@@ -43,21 +44,30 @@ class TiledSink:
     Parameters
     ----------
     client
-        The container for runs.
+        The container for runs; or what gives it when a run begins, where the server may not be
+        there yet.
     backup_directory
         Where the documents of runs go that cannot be written, a ``.jsonl`` file for each.
     flush_seconds
         How long rows are collected before they are written together.
+    replaces
+        Whether a run takes the place of one with the same uid, where the server has one.
     """
 
     def __init__(
         self,
-        client: Container,
+        client: Container | Callable[[], Container],
         *,
         backup_directory: str | PathLike[str],
         flush_seconds: float = 0.5,
+        replaces: bool = False,
     ) -> None:
-        self._client = client.include_data_sources()  # asks the server
+        if callable(client):
+            self._connect = client
+        else:
+            known = client.include_data_sources()  # asks the server
+            self._connect = lambda: known
+        self._replaces = replaces
         self._backup_directory = Path(backup_directory).absolute()  # the session may change folders
         self._flush_seconds = flush_seconds
         self._runs: dict[str, _RunSink] = {}
@@ -117,23 +127,35 @@ class TiledSink:
 
     def _begin(self, name: str, doc: RunStart) -> tuple[list[_RunSink], list[object]]:
         """What takes the documents of a run; called by the router."""
-        backup = self._backup_directory / f"{doc['uid']}.jsonl"
-        self._runs[doc["uid"]] = _RunSink(self._client, doc["uid"], backup)
-        return [self._runs[doc["uid"]]], []
+        backup = self._backup_directory / backup_name(doc["uid"])
+        if self._replaces:
+            backup.unlink(missing_ok=True)
+        sink = _RunSink(self._connect, doc["uid"], backup, replaces=self._replaces)
+        self._runs[doc["uid"]] = sink
+        return [sink], []
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """The uids of the runs that are being written."""
+        return frozenset(self._runs.copy())
 
 
 class _RunSink:
     """Writes one run into Tiled, or, from the first failure on, into a file."""
 
-    def __init__(self, client: Container, uid: str, backup: Path) -> None:
-        self._where = f"run {uid} to {client.uri}"
+    def __init__(
+        self, connect: Callable[[], Container], uid: str, backup: Path, *, replaces: bool
+    ) -> None:
+        self._where = f"run {uid}"
         self._backup = backup
         self._failed = False
         # As long as they may be needed for a backup; frames inside of events may be many.
         self._documents: list[tuple[str, Document | Path]] = []
         self._held = 0
         self._spill = Spill()
-        self._write, self._flush = _writer(client)
+        self._write: Callable[[str, Document], object] = _no_writer
+        self._flush: Callable[[], object] = _no_flush
+        self._attempt(lambda: self._begin(connect(), uid, replaces=replaces))
 
     def __call__(self, name: str, doc: Document) -> None:
         """Take a document; never raises."""
@@ -154,6 +176,12 @@ class _RunSink:
         """Forget the documents; nothing more will come."""
         self._documents.clear()
         self._spill.close()
+
+    def _begin(self, client: Container, uid: str, *, replaces: bool) -> None:
+        self._where = f"run {uid} to {client.uri}"
+        if replaces:
+            _remove(client, uid)
+        self._write, self._flush = _writer(client)
 
     def _kept(self, doc: Document) -> Document | Path:
         memory = memory_of(doc)
@@ -193,7 +221,12 @@ class _RunSink:
             logger.exception("Lost of %s: %s.", self._where, kinds)
 
 
-def restore_run(path: str | PathLike[str], client: Container) -> None:
+def backup_name(uid: str) -> str:
+    """The name of the file with the documents of a run, whatever its uid is."""
+    return re.sub(r"[^\w-]", "-", uid)[:100] + ".jsonl"
+
+
+def restore_run(path: str | PathLike[str], client: Container, *, replace: bool = False) -> None:
     """Write a run into Tiled that could not be written before.
 
     What the server has of the run already is replaced.
@@ -204,6 +237,8 @@ def restore_run(path: str | PathLike[str], client: Container) -> None:
         The backup.
     client
         The container for runs.
+    replace
+        Whether to replace a run that the server has with its end, too.
 
     Raises
     ------
@@ -212,20 +247,38 @@ def restore_run(path: str | PathLike[str], client: Container) -> None:
     StoreError
         If the server has the whole run.
     """
-    from tiled.queries import Key
-
     documents = list(read_documents(Path(path)))
     uids = [doc["uid"] for name, doc in documents if name == "start"]
     if len(uids) != 1:
         raise FormatError(f"{path} is no backup: it has {len(uids)} start documents, not one.")
-    for run in client.search(Key("start.uid") == uids[0]).values():
-        if "stop" in run.metadata:
-            raise StoreError(f"{client.uri} has the run {uids[0]} already, with its end.")
-        client.delete_contents(uids, recursive=True, external_only=False)
+    if not replace and any("stop" in run.metadata for run in _runs(client, uids[0])):
+        raise StoreError(f"{client.uri} has the run {uids[0]} already, with its end.")
+    _remove(client, uids[0])
     write, flush = _writer(client.include_data_sources())
     for name, doc in documents:
         write(name, doc)
     flush()
+
+
+def _remove(client: Container, uid: str) -> None:
+    """Remove a run from the catalogue; the files that it refers to stay."""
+    keys = [run.item["id"] for run in _runs(client, uid)]
+    if keys:
+        client.delete_contents(keys, recursive=True, external_only=False)
+
+
+def _runs(client: Container, uid: str) -> list[Container]:
+    from tiled.queries import Key
+
+    return list(client.search(Key("start.uid") == uid).values())
+
+
+def _no_writer(name: str, doc: Document) -> None:
+    """Take a document of a run that could not be begun."""
+
+
+def _no_flush() -> None:
+    """There is nothing to write."""
 
 
 def _writer(client: Container) -> tuple[Callable[[str, Document], object], Callable[[], None]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import bluesky.plans as bp
 import h5py
@@ -360,3 +361,51 @@ def test_closing_writes_what_is_left(tiled: EmbeddedTiled, tmp_path: Path) -> No
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not {name for name in left if name.startswith("azint-tiled-")} - {"azint-tiled_0"}
     run.file.close()
+
+
+def test_a_run_takes_the_place_of_one_of_the_same_uid(
+    tiled: EmbeddedTiled, tmp_path: Path
+) -> None:
+    uid = str(uuid4())
+    for length in (2, 3):
+        with TiledSink(tiled.reduced, backup_directory=tmp_path, replaces=True) as sink:
+            run = compose_run(uid=uid)
+            sink("start", run.start_doc)
+            bundle = run.compose_descriptor(
+                "primary", {"x": {"source": "t", "dtype": "number", "shape": []}}
+            )
+            sink("descriptor", bundle.descriptor_doc)
+            for number in range(length):
+                sink("event", bundle.compose_event(data={"x": number}, timestamps={"x": 0.0}))
+            if length == 3:
+                sink("stop", run.compose_stop())
+    assert not list(tmp_path.iterdir())
+    assert tiled.reduced[uid]["primary"]["x"].read().tolist() == [0, 1, 2]
+
+
+def test_a_server_that_is_not_there_yet_is_asked_for_the_next_run(
+    tiled: EmbeddedTiled, tmp_path: Path
+) -> None:
+    there: list[bool] = []
+
+    def connect() -> Any:
+        if not there:
+            raise ConnectionError("There is no server yet.")
+        return tiled.reduced.include_data_sources()
+
+    with TiledSink(connect, backup_directory=tmp_path) as sink:
+        uids = []
+        for _ in range(2):
+            run = compose_run()
+            uids.append(run.start_doc["uid"])
+            sink("start", run.start_doc)
+            sink("stop", run.compose_stop())
+            sink.flush()
+            there.append(True)
+    assert [path.stem for path in tmp_path.iterdir()] == uids[:1]
+    assert tiled.reduced[uids[1]].metadata["stop"]
+    restore_run(tmp_path / f"{uids[0]}.jsonl", tiled.reduced)
+    with pytest.raises(StoreError, match="already"):
+        restore_run(tmp_path / f"{uids[0]}.jsonl", tiled.reduced)
+    restore_run(tmp_path / f"{uids[0]}.jsonl", tiled.reduced, replace=True)
+    assert tiled.reduced[uids[0]].metadata["stop"]
