@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# A run of a day at 1 kHz. A document that speaks of more is wrong, and must not take the memory.
-MOST = 100_000_000
-
 
 class Column:
     """What came for each seq_num: how often, and which numbers came last.
@@ -77,11 +74,3 @@ class Column:
                 longer[: len(short)] = short
                 setattr(self, name, longer)
         return rows
-
-
-def seq_nums_of(document_range: object) -> range:
-    """The seq_nums or indices of a stream datum; none at all if they cannot be true."""
-    if not isinstance(document_range, dict):
-        return range(0)
-    found = range(int(document_range["start"]), int(document_range["stop"]))
-    return found if found.start >= 0 and found.stop <= MOST else range(0)

@@ -52,7 +52,7 @@ class _Run:
 class Companions:
     """Collects what belongs to frames, and holds documents back until it is there.
 
-    Every document of raw runs goes through `take` and then `gate`; what the gate gives is to be
+    Every document of raw runs that is sound goes through `take` and then `gate`; what the gate gives is to be
     handled in that order, and the frames that are found then go through `conditions`, or through
     `take_darks` if they are dark::
 
@@ -137,8 +137,8 @@ class Companions:
 
     def is_dark(self, descriptor: str) -> bool:
         """Whether the frames of a descriptor are dark ones; they go to `take_darks`."""
-        run = self._runs.get(self._run_of.get(descriptor, ""))
-        if run is None or descriptor not in run.descriptors:
+        run = self._of(descriptor)
+        if run is None:
             return False
         return self.is_dark_stream(run.start, run.descriptors[descriptor])
 
@@ -155,8 +155,8 @@ class Companions:
         FrameError
             If the exposure of some is not known, though it is asked for.
         """
-        run, kit = self._runs[self._run_of[batch.descriptor]], self._kit(batch.data_key)
-        if kit.dark is None:
+        run, kit = self._of(batch.descriptor), self._kit(batch.data_key)
+        if run is None or kit.dark is None:
             return
         problems = []
         for part, readings in _parts(run, kit.needs_of_darks, batch, np.zeros(len(batch.indices))):
@@ -173,7 +173,7 @@ class Companions:
         Frames that cannot be reduced are in parts of their own, of which `Conditions.problem`
         tells why.
         """
-        kit, run = self._kit(batch.data_key), self._run_of_batch(batch)
+        kit, run = self._kit(batch.data_key), self._of(batch.descriptor)
         if run is None:
             problem = f"The descriptor {batch.descriptor} of these frames was never seen."
             return [(batch, _refused(batch, problem))]
@@ -197,6 +197,9 @@ class Companions:
             return
         run = self._run(doc)
         if run is None:
+            if name == "stream_resource":  # of any of them
+                for one in self._runs.values():
+                    one.values.take(name, doc)
             return
         if name == "descriptor":
             self._run_of[doc["uid"]] = run.start["uid"]
@@ -267,11 +270,15 @@ class Companions:
 
     def _run(self, doc: Document) -> _Run | None:
         """The run that a document is of, if it tells."""
-        uid = doc.get("run_start") or self._run_of.get(doc.get("descriptor", ""), "")
-        return self._runs.get(uid)
+        if doc.get("run_start"):
+            return self._runs.get(doc["run_start"])
+        return self._of(doc.get("descriptor"))
 
-    def _run_of_batch(self, batch: FrameBatch) -> _Run | None:
-        return self._runs.get(self._run_of.get(batch.descriptor, ""))
+    def _of(self, descriptor: str | None) -> _Run | None:
+        """The run of a descriptor that has been taken."""
+        if descriptor is None or descriptor not in self._run_of:
+            return None
+        return self._runs.get(self._run_of[descriptor])
 
     def _forget(self, uid: str) -> None:
         run = self._runs.pop(uid, None)

@@ -29,7 +29,7 @@ from event_model import unpack_event_page
 from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.assets import Asset, Document, StreamRows, asset_from_document
-from bluesky_azint.callbacks.companions.columns import MOST, Column, seq_nums_of
+from bluesky_azint.callbacks.companions.columns import Column
 from bluesky_azint.callbacks.companions.numbers import read_numbers
 from bluesky_azint.callbacks.roots import Roots
 from bluesky_azint.errors import FrameError
@@ -149,9 +149,10 @@ class RunValues:
                     constant=float(column.numbers([1])[0, 0]),
                     expected=not column.arrivals([1])[0],
                 )
-        for device, configuration in stream.doc.get("configuration", {}).items():
-            if key in configuration.get("data", {}):
-                number = _number(configuration["data"][key])
+        for device, configuration in (stream.doc.get("configuration") or {}).items():
+            data = configuration.get("data") if isinstance(configuration, Mapping) else None
+            if isinstance(data, Mapping) and key in data:
+                number = _number(data[key])
                 return Found(place=f"the configuration of {device!r}", constant=number)
         if key in self.start:
             return Found(place="the start document", constant=_number(self.start[key]))
@@ -273,7 +274,8 @@ class RunValues:
             self._waiting.setdefault(doc["stream_resource"], []).append(doc)
             return
         key = resource["data_key"]
-        seq_nums, indices = seq_nums_of(doc["seq_nums"]), seq_nums_of(doc["indices"])
+        seq_nums = range(int(doc["seq_nums"]["start"]), int(doc["seq_nums"]["stop"]))
+        indices = range(int(doc["indices"]["start"]), int(doc["indices"]["stop"]))
         if key not in stream.columns or not seq_nums or len(seq_nums) != len(indices):
             return
         column = stream.columns[key]
@@ -312,18 +314,18 @@ class RunValues:
 
 
 def events_of(name: str, doc: Document) -> Sequence[int]:
-    """Which events a document is of, or tells of; none that cannot be true."""
+    """Which events a document is of, or tells of; it is sound, see `callbacks.soundness`."""
     if name == "stream_datum":
-        return seq_nums_of(doc["seq_nums"])
+        return range(int(doc["seq_nums"]["start"]), int(doc["seq_nums"]["stop"]))
     seq_nums = doc["seq_num"] if name == "event_page" else [doc["seq_num"]]
-    return [seq_num for seq_num in seq_nums if 0 <= seq_num < MOST]
+    return [int(seq_num) for seq_num in seq_nums]
 
 
 def mark_of_document(name: str, doc: Document) -> int:
     """What tells a document from others of the same events; the same one again has the same."""
     if name == "stream_datum":
         return _mark(f"{doc['stream_resource']}/{doc['indices']['start']}")
-    return _mark(doc["uid"][0] if name == "event_page" else doc["uid"])
+    return _mark(repr(doc.get("uid") or doc["time"]))
 
 
 def _mark(name: str) -> int:

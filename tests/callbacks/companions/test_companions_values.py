@@ -142,14 +142,3 @@ def test_numbers_from_files_come_again_where_a_run_is_rewound(raw_run: RawRun) -
     feed(given, ("stream_datum", raw_run.datum(2, 3, data_key="i0", index=2)))
     found = only(given.conditions(raw_run.batch(1, 2, 3)))
     assert found.normalization.tolist() == [1.0, 20.0, 30.0]
-
-
-def test_a_seq_num_that_cannot_be_true_takes_no_memory(raw_run: RawRun) -> None:
-    given = companions()
-    feed(given, ("start", raw_run.start), ("descriptor", raw_run.descriptor(i0=NUMBER)))
-    feed(given, ("event", raw_run.event(10**15, i0=1.0)))
-    feed(given, ("stream_datum", raw_run.datum(1, 10**15)))
-    feed(given, ("event", raw_run.event(-3, i0=1.0)))
-    feed(given, ("event", {"descriptor": "raw/primary"}))  # is logged
-    feed(given, ("event", raw_run.event(1, i0=2.0)))
-    assert only(given.conditions(raw_run.batch(1))).normalization.tolist() == [2.0]
