@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python
+# One more than there are cores, for many tests wait for servers.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # blueapi wants an older Tiled than the package does, so it has an environment of its own.
 BLUEAPI := .venv-blueapi
 
@@ -27,7 +29,9 @@ demo: $(VENV)/.user
 session: $(VENV)/.user
 	$(BIN)/bluesky-azint profiles start demo
 
-test: lint types layers pytest
+# Side by side, for none of them keeps all cores busy.
+test: $(VENV)/.developer $(BLUEAPI)/.ready
+	$(MAKE) --jobs 2 --output-sync=line lint types layers pytest
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff check
@@ -40,7 +44,7 @@ layers: $(VENV)/.developer
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.developer $(BLUEAPI)/.ready
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 conformance: $(VENV)/.developer
 	$(BIN)/python -m tests.conformance.report
