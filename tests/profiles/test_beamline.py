@@ -252,7 +252,7 @@ def queue(beamline: Beamline) -> Iterator[Callable[..., dict[str, Any]]]:
 
 
 @pytest.mark.skipif(
-    not BLUEAPI.exists() and os.environ.get("CI") != "true", reason="make .venv-blueapi makes it"
+    not BLUEAPI.exists() and os.environ.get("CI") != "true", reason="make pytest installs it"
 )
 def test_blueapi_lists_and_runs_our_plans(beamline: Beamline) -> None:
     code = """
