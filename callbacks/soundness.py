@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,9 +42,11 @@ def check_document(name: object, doc: object) -> None:
         raise DocumentError(f"A {name} is {short(doc)}, and not a table of names and values.")
     try:
         check(doc)
-    except _Unsound as error:
+    except Exception as error:
+        # Of what may stand in a document more is conceivable than can be thought of here.
+        reason = f"its {error}" if isinstance(error, _Unsound) else f"{type(error).__name__}"
         raise DocumentError(
-            f"A {name} cannot be used: its {error}. It was left out; see what has sent it."
+            f"A {name} cannot be used: {reason}. It was left out; see what has sent it."
         ) from error
 
 
@@ -88,7 +89,7 @@ def _whole(value: object, name: str, least: int, most: int) -> int:
 
 
 def _time(value: object) -> None:
-    if not isinstance(value, Real) or not -_LARGEST < value < _LARGEST:
+    if not isinstance(value, int | float | np.number) or not -_LARGEST < value < _LARGEST:
         raise _Unsound(f"'time' is {short(value)}, and should be a number of seconds")
 
 
@@ -175,8 +176,9 @@ def _check_stream_datum(doc: Mapping[str, Any]) -> None:
 
 def _check_stop(doc: Mapping[str, Any]) -> None:
     _text(doc, "run_start", "exit_status")
-    if not isinstance(doc.get("reason") or "", str):
-        raise _Unsound(f"'reason' is {short(doc['reason'])}, and should be a text")
+    reason = doc.get("reason")
+    if reason is not None and not isinstance(reason, str):
+        raise _Unsound(f"'reason' is {short(reason)}, and should be a text")
     if "num_events" in doc:
         counts = _table(doc, "num_events")
         for value in counts.values():

@@ -39,6 +39,18 @@ FRAMES = np.random.default_rng(5).poisson(100, (4, ROWS, COLUMNS)).astype(np.uin
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ("inline", "classic", "streamed", "series")
+DATASETS = (
+    "/linked",
+    "/soft",
+    "/virtual",
+    "/raw",
+    "/huge",
+    "/many",
+    "/text",
+    "/wrong",
+    "/entry",
+    "/",
+)
 WAYS = ("stream", "continued", "inline")
 
 Document = dict[str, Any]
@@ -157,23 +169,28 @@ def sound_run(place: Place, *, keys: Collection[str] = KEYS) -> Documents:
     return documents
 
 
-def hostile_values(place: Place) -> list[Any]:
-    """What a value may become."""
+def hostile_paths(place: Place) -> list[str]:
+    """What the path of a file may become."""
     paths = [
         place.outside / "pipe", place.inside / "link", place.inside / "folder" / "pipe",
         place.inside / "pipe", place.inside, f"{place.inside}/../outside/pipe", "/dev/zero",
         "/etc/passwd", "/proc/self/environ", place.inside / "short.h5", place.inside / "short.tif",
         "../../etc/passwd", "C:\\data\\f.h5", f"{place.inside}/f.h5::/linked", "a/b/../c", "x" * 5000,
-        "\0", "/\0/", "\ud800", "", ".", "~root",
+        "\0", "/\0/", "\ud800", "", ".", "~root", place.inside / "f.h5", place.inside / "x_001.tif",
     ]  # fmt: skip
+    return list(map(str, paths))
+
+
+def hostile_values(place: Place) -> list[Any]:
+    """What a value may become."""
+    paths = hostile_paths(place)
     uris = [f"file://localhost{path}" for path in paths] + ["http://localhost/x", "//[", "data:,x"]
     texts = [
         "<script>alert(1)</script>", "\x1b[31m\r\n\t", "../" * 20 + "etc/passwd", "%s%n%d",
         "%0999999999d", "{0.__class__.__init__.__globals__}", "{:999999999d}", "/x_{:03d}.tif",
         "/%03d/x", "close", "__class__", "AD_TIFF", "NPY_SEQ", "image/tiff", "primary", "dark", "O",
         "V8", "<f8", "not a type", "NaN", "' OR 1=1 --",
-        *(f"/{name}" for name in ("linked", "soft", "virtual", "raw", "huge", "many", "text", "wrong",
-                                  "entry", "entry/data")),
+        *DATASETS,
     ]  # fmt: skip
     numbers = [
         None, True, False, 0, -1, 1, 2, 3, 7, 10**6, 2**22, 2**31, 10**9, 2**53, 2**63, 10**30,
@@ -192,13 +209,14 @@ def hostile_values(place: Place) -> list[Any]:
         {"dataset": "/many", "multiplier": 10**6}, {"dataset": "/virtual"}, {"dataset": "/linked"},
         {"dataset": "/huge"}, {"primary": 10**12}, {"primary": "x"}, {"": -1}, {"primary": 2**22},
     ]  # fmt: skip
-    return [*map(str, paths), *uris, *texts, *numbers, *others]
+    return [*paths, *uris, *texts, *numbers, *others]
 
 
 def hostile_documents(place: Place) -> st.SearchStrategy[Documents]:
     """A sound run, of which some is missing, doubled, disordered and replaced."""
     run = sound_run(place)
     values = st.sampled_from(hostile_values(place))
+    paths = st.sampled_from(hostile_paths(place))
     names = st.sampled_from(
         [
             *dict.fromkeys(name for name, _ in run),
@@ -224,13 +242,17 @@ def hostile_documents(place: Place) -> st.SearchStrategy[Documents]:
         for _ in range(draw(st.integers(0, 8))):
             number = draw(st.integers(0, len(documents) - 1))
             name, doc = documents[number]
-            what = draw(st.sampled_from(["value"] * 12 + ["name", "all", "text", "link"]))
+            what = draw(
+                st.sampled_from(["value"] * 12 + ["path"] * 6 + ["name", "all", "text", "link"])
+            )
             if what == "name":
                 documents[number] = draw(names), doc  # type: ignore[assignment]
             elif what == "all":
                 documents[number] = name, draw(values)
             elif what == "text":
                 replace(draw, doc, st.text())
+            elif what == "path":
+                misplace(documents, draw(paths), draw(st.sampled_from(DATASETS)))
             elif what == "link":
                 replace(draw, doc, st.sampled_from(known))
             else:
@@ -238,6 +260,18 @@ def hostile_documents(place: Place) -> st.SearchStrategy[Documents]:
         return documents
 
     return make()
+
+
+def misplace(documents: Documents, path: str, dataset: str) -> None:
+    """Let the files of all resources be another one, and the dataset too."""
+    for name, doc in documents:
+        if name == "resource" and isinstance(doc, dict):
+            doc.update(root="", resource_path=path, resource_kwargs={"dataset": dataset})
+        elif name == "stream_resource" and isinstance(doc, dict):
+            parameters = doc.get("parameters")
+            if isinstance(parameters, dict):
+                parameters["dataset"] = dataset
+            doc["uri"] = f"file://localhost/{path.lstrip('/')}"
 
 
 def replace(draw: st.DrawFn, doc: Any, values: st.SearchStrategy[Any]) -> None:
@@ -268,11 +302,10 @@ class Watch:
     trespasses: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        own = [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), str(ROOT), "/usr"]
-        self._readable = [
-            os.path.realpath(path) + "/" for path in (self.place.inside, *own, "/usr")
-        ]
-        self._writable = os.path.realpath(self.place.written) + "/"
+        library = sysconfig.get_path("stdlib")
+        folders = (str(self.place.inside), sys.prefix, sys.base_prefix, library, str(ROOT), "/usr")
+        self._readable = [f"{Path(folder).resolve()}/" for folder in folders]
+        self._writable = f"{self.place.written.resolve()}/"
 
     def note(self, event: str, arguments: tuple[Any, ...]) -> None:
         """A hook for `sys.addaudithook`; it cannot be taken away, so that it can be silenced."""

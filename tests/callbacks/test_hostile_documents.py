@@ -5,14 +5,27 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bluesky_azint.callbacks.frames import FrameSource
 from bluesky_azint.callbacks.soundness import check_document
-from bluesky_azint.errors import DocumentError
-from tests.callbacks.hostile import WAYS, Trial, Watch, hostile_values, make_place, sound_run
+from bluesky_azint.errors import DocumentError, FrameError
+from tests.callbacks.hostile import (
+    DATASET,
+    DATASETS,
+    WAYS,
+    Trial,
+    Watch,
+    hostile_paths,
+    hostile_values,
+    make_place,
+    misplace,
+    sound_run,
+)
 from tests.measures.fuzz import forget_peak, fuzz, peak_megabytes
 
 
@@ -50,6 +63,26 @@ def test_streams_of_hostile_documents(trial: Trial) -> None:
     fuzz(trial, examples=20)
     assert peak_megabytes() - before < 300
     assert trial.slowest < 10
+
+
+def test_each_path(trial: Trial) -> None:
+    """With the names of datasets, as files of HDF5, as images, and as what series begin with."""
+    source = FrameSource(roots=[trial.place.inside], timeout=0.0)
+    read = refused = 0
+    with trial.watch.watching():
+        for path, dataset in product(hostile_paths(trial.place), (DATASET, *DATASETS)):
+            documents = sound_run(trial.place)
+            misplace(documents, path, dataset)
+            documents[4][1]["mimetype"] = "image/tiff"
+            documents[4][1]["parameters"].pop("template" if dataset == "/soft" else "chunk_shape")
+            for name, doc in documents:
+                try:
+                    read += sum(batch.data_key != "inline" for batch in source(name, doc))
+                except FrameError:
+                    refused += 1
+    assert trial.watch.trespasses == []
+    assert read > 50
+    assert refused > 3000
 
 
 def test_each_value_in_each_place(trial: Trial) -> None:
