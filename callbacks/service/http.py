@@ -98,8 +98,11 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    server_version, sys_version = "bluesky-azint", ""
     timeout = _PATIENCE
+
+    def version_string(self) -> str:
+        """What the server calls itself."""
+        return "bluesky-azint"
 
     def do_GET(self) -> None:
         """Answer with what is known."""

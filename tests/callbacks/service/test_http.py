@@ -67,6 +67,7 @@ def test_health_is_the_status(server: StatusServer) -> None:
 
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Server"] == "bluesky-azint"
     assert ServiceStatus(**{**json.loads(text), "troubles": STATUS.troubles}) == STATUS
     assert json.loads(text)["troubles"] == list(STATUS.troubles)
 
