@@ -135,6 +135,19 @@ class Companions:
             logger.exception("A %s could not be held back.", name)
             return [(name, doc)]
 
+    def abandon(self, uid: str) -> list[Named]:
+        """End a run whose stop document will never come.
+
+        Returns
+        -------
+        Its documents that were held back.
+        """
+        run = self._runs.get(uid)
+        if run is None:
+            return []
+        self._ended.add(uid)
+        return run.gate.open()
+
     def is_dark(self, descriptor: str) -> bool:
         """Whether the frames of a descriptor are dark ones; they go to `take_darks`."""
         run = self._of(descriptor)

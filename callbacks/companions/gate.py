@@ -64,7 +64,7 @@ class Gate:
     def __call__(self, name: str, doc: Document) -> list[Named]:
         """The documents that can be handled after this one has come."""
         if name == "stop":
-            return [*self._let_go(self._held, anyway=True), (name, doc)]
+            return [*self.open(), (name, doc)]
         waiting = self._waiting(name, doc)
         if waiting is None:
             return [(name, doc), *self._let_go(self._concerned(name, doc))]
@@ -73,6 +73,10 @@ class Gate:
         for event in waiting.events:
             self._of_event.setdefault(event, []).append(number)
         return self._let_go(self._concerned(name, doc))
+
+    def open(self) -> list[Named]:
+        """All that are held back: nothing more will come."""
+        return self._let_go(self._held, anyway=True)
 
     def _concerned(self, name: str, doc: Document) -> Collection[int]:
         """Which of those held may lack less now that a document has come."""

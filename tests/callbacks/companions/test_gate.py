@@ -132,6 +132,18 @@ def test_what_never_comes_is_let_go_at_the_end_of_its_run_alone(
     assert given.held == 0
 
 
+def test_a_run_without_an_end_can_be_abandoned(given: Companions, raw_run: RawRun) -> None:
+    begin(given, raw_run, i0=NUMBER)
+    datum, event = raw_run.datum(1), raw_run.event(2, i0=2.0)
+    feed(given, ("stream_datum", datum), ("event", event))
+    assert given.abandon(raw_run.uid) == [("stream_datum", datum)]
+    assert given.abandon("another") == []
+    assert only(given.conditions(raw_run.batch(2))).normalization.tolist() == [2.0]
+    feed(given, ("start", RawRun(raw_run.directory, "next").start))
+    [(_, found)] = given.conditions(raw_run.batch(2))
+    assert "was never seen" in found.problem
+
+
 def test_nothing_waits_where_nothing_is_needed(raw_run: RawRun) -> None:
     given = Companions(CompanionsConfig())
     begin(given, raw_run, i0=NUMBER)
