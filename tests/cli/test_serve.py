@@ -1,4 +1,7 @@
-"""The service from the command line: its exit codes, signals and log, around a service made up."""
+"""The service from the command line: its exit codes, signals and log.
+
+Most of it is tried around a service that is made up, and starts faster.
+"""
 
 import json
 import os
@@ -112,6 +115,58 @@ def test_it_stops_as_asked(tmp_path: Path, number: signal.Signals) -> None:
 
     assert messages[0] == "running"
     assert messages[-1] == "stopped in order"
+
+
+SILENT = """
+import threading
+
+class Silent:
+    state, refused = "connected", 0
+
+    def __init__(self, name):
+        assert name == "a silent one"
+        self.stopped = threading.Event()
+
+    def run(self, take):
+        take("start", {"uid": "0f3a", "time": 1.0})
+        take("start", {"no": "uid"})
+        self.stopped.wait()
+
+    def stop(self):
+        self.stopped.set()
+"""
+
+
+def test_the_service_itself_starts_and_stops(tmp_path: Path) -> None:
+    (tmp_path / "silent.py").write_text(SILENT)
+    config = tmp_path / "azint.toml"
+    config.write_text(
+        '[service]\ndirectory = "state"\nhttp = "127.0.0.1:0"\nlog = "json"\nlevel = "debug"\n'
+        '[source]\nkind = "python"\nentry = "silent:Silent"\noptions = { name = "a silent one" }\n'
+        '[engine]\nname = "scipy"\n'
+    )
+    notified = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(notified)
+        systemd.settimeout(PATIENCE)
+        with subprocess.Popen(
+            [sys.executable, "-m", "bluesky_azint", "serve", "-c", str(config)],
+            stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "NOTIFY_SOCKET": notified, "PYTHONPATH": str(tmp_path)},
+        ) as process:  # fmt: skip
+            try:
+                while not (told := systemd.recv(1000)).startswith(b"READY=1\n"):
+                    assert process.poll() is None
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(PATIENCE) == 0
+                log = log_of(process)
+            finally:
+                process.kill()
+
+    assert b"STATUS=running, connected; " in told
+    assert (tmp_path / "state").is_dir()
+    assert any("SIGTERM" in entry["message"] for entry in log)
+    assert not [entry for entry in log if entry["level"] in ("error", "critical")]
 
 
 @pytest.mark.parametrize(
