@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zmq
 from bluesky import RunEngine
+from bluesky.utils import MsgGenerator
 
 from bluesky_azint import Recipe
 from bluesky_azint.callbacks import BackgroundCallback, Reducer
@@ -136,11 +137,15 @@ def test_it_is_the_reduced_patterns_that_decide(run_engine: RunEngine, station: 
 def test_a_scan_without_reduction_fails_and_says_why(
     run_engine: RunEngine, station: Station, documents: Documents
 ) -> None:
-    plan = adaptive_pattern_scan(
-        [station.det], station.motor, 0.0, 10.0, patterns=ReducedPatterns(), timeout=0.2
-    )
-    with pytest.raises(ReductionTimeout, match="See that the reduction is running"):
-        run_engine(plan)
+    def night() -> MsgGenerator[int]:
+        """Goes on with something else; how many runs are closed by then."""
+        with pytest.raises(ReductionTimeout, match="See that the reduction is running"):
+            yield from adaptive_pattern_scan(
+                [station.det], station.motor, 0.0, 10.0, patterns=ReducedPatterns(), timeout=0.2
+            )
+        return len(documents["stop"])
+
+    assert run_engine(night()).plan_result == 1  # type: ignore[union-attr]
     (stop,) = documents["stop"]
     assert stop["exit_status"] == "fail"
     assert "See that the reduction is running" in stop["reason"]
