@@ -19,6 +19,8 @@ from event_model import pack_event_page
 
 from bluesky_azint import Recipe
 from bluesky_azint.callbacks import Reducer
+from bluesky_azint.callbacks.companions.companions import Companions
+from bluesky_azint.callbacks.companions.config import CompanionsConfig, DarkConfig, Quantity
 from bluesky_azint.callbacks.reprocessing.pools import dask_pool, local_pool
 from bluesky_azint.callbacks.reprocessing.reprocessor import Reprocessor
 from bluesky_azint.callbacks.reprocessing.tasks import Job
@@ -141,6 +143,26 @@ def test_frames_inside_of_events(tmp_path: Path) -> None:
     run, executor = inline_run(), Inline()
     check_same(live(run, tmp_path), again(run, tmp_path, executor))
     assert executor.tasks == 5  # of two frames, the last of one
+
+
+def test_what_belongs_to_frames(tmp_path: Path) -> None:
+    run = MadeRun()
+    number: Any = {"source": "made", "dtype": "number", "shape": []}
+    dark = run.describe("dark", external=None, shape=(ROWS, COLUMNS))
+    for seq_num in (1, 2):
+        run.event(dark, seq_num, det=FRAMES[seq_num] // 10)
+    bundle = run.describe(external=None, shape=(ROWS, COLUMNS), keys={"i0": number})
+    for seq_num, frame in enumerate(FRAMES, start=1):
+        run.event(bundle, seq_num, det=frame, i0=seq_num / 7)
+    run.stop()
+    config = CompanionsConfig(monitor=(Quantity(key="i0"),), dark=DarkConfig())
+    expected = live(run, tmp_path, companions=Companions(config))
+    plain = live(run, tmp_path / "plain").columns()
+    changed = expected.columns()["primary", "data/I"] / plain["primary", "data/I"]
+    assert changed[6:].max() < 0.95
+    assert changed[:6].min() > 1.05
+    job = replace(JOB, companions={"": config}, darks=tmp_path / "darks")
+    check_same(expected, again(run, tmp_path, Inline(), job=job))
 
 
 def test_pages_of_events(tmp_path: Path) -> None:
