@@ -85,7 +85,7 @@ class ChannelServer:
         Parameters
         ----------
         host
-            An address of this machine.
+            An address of this machine, or its name.
         port
             None for what EPICS_CAS_SERVER_PORT or EPICS_CA_SERVER_PORT say, or 5064.
 
@@ -94,12 +94,12 @@ class ChannelServer:
         AddressError
             If somebody else serves there, or nobody can.
         """
-        address = host, _usual_port() if port is None else port
+        port = _usual_port() if port is None else port
         with cls._lock:
-            server = cls._servers.get(address)
+            server = cls._servers.get((host, port))
             if server is None:
-                _try(*address)
-                server = cls._servers[address] = cls(*address)
+                _try(host, port)
+                server = cls._servers[host, port] = cls(host, port)
             server._users += 1
         return server  # type: ignore[return-value]
 
@@ -110,9 +110,9 @@ class ChannelServer:
             if self._users:
                 return
             del self._servers[self.host, self.port]
-        with suppress(RuntimeError):  # it has ended already
-            self.loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
+            with suppress(RuntimeError):  # it has ended already
+                self.loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
 
     def submit(self, task: Coroutine[Any, Any, None]) -> Future[None]:
         """Run a coroutine in the loop."""
@@ -183,7 +183,7 @@ class _Context(Context):  # type: ignore[misc]
     CircuitClass = _Circuit
 
     def __init__(self, channels: dict[str, ChannelData], host: str, port: int) -> None:
-        super().__init__(channels, [host])
+        super().__init__(channels, [socket.gethostbyname(host)])
         self.ca_server_port = port
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
@@ -200,10 +200,10 @@ class _Context(Context):  # type: ignore[misc]
     async def broadcast_beacon_loop(self) -> None:
         """Tell clients that there is a server, so that they ask it for what they miss."""
         port = self.environ["EPICS_CAS_BEACON_PORT"]
-        inner = all(ipaddress.ip_address(host).is_loopback for host in self.interfaces)
-        addresses = [(h, port) for h in self.interfaces]
-        if not inner:
-            addresses = caproto.get_beacon_address_list()
+        (own,) = self.interfaces
+        addresses = caproto.get_beacon_address_list()
+        if ipaddress.ip_address(own).is_loopback:
+            addresses = [(own, port)]  # nobody else could connect
         pause, longest = _BEACONS
         while True:
             for host, udp in self.udp_socks.items():
@@ -237,14 +237,14 @@ def _try(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         try:
             udp.bind((host, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             cure = f"{host!r} is no address of this machine, or {port} no port it may serve at."
-            if error.errno == errno.EADDRINUSE:
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
                 cure = (
                     "Another CA server is there, and only one of the two would hear what clients "
                     "ask. Choose another port and let the clients have it in EPICS_CA_ADDR_LIST, "
                     f"as {host}:{port + 2}; or serve at 0.0.0.0, and let them broadcast."
                 )
             raise AddressError(
-                f"Channel Access cannot be served at {host}:{port}: {error.strerror}. {cure}"
+                f"Channel Access cannot be served at {host}:{port}: {error}. {cure}"
             ) from error

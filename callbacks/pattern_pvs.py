@@ -32,6 +32,7 @@ import asyncio
 import logging
 import re
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ from bluesky_azint.callbacks.newest import Newest, NewestPatterns, Pattern, Prog
 logger = logging.getLogger(__name__)
 
 PERIOD = 0.1  # seconds between patterns that are shown: eyes do not see more of them
+_SHARE = 0.1  # of the time, at most, goes into that
 _FAREWELL = 5.0  # seconds for what is left to show
 _NEVER = 631152000.0  # when the time of EPICS begins
 _LONG, _SHORT, _UNITS = 1000, 39, 7  # characters of a message, of a string in CA, and of units
@@ -210,12 +212,14 @@ class PatternPVs:
                     newest = {place: self._newest[place] for place in self._waiting}
                     self._waiting.clear()
                     self._busy = True
+                began = time.thread_time()
                 for place, shown in newest.items():
                     await self._show(place, shown)
+                spent = time.thread_time() - began
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
-                await asyncio.sleep(PERIOD)
+                await asyncio.sleep(max(PERIOD, spent / _SHARE))
         finally:
             self._server.remove(list(self._channels))
             with self._changed:

@@ -184,6 +184,13 @@ def test_clients_cannot_write(pvs: PatternPVs) -> None:
     assert value("XRD:img:SeqNum") == 1
 
 
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0"])
+def test_other_addresses(port: int, host: str) -> None:
+    with PatternPVs("XRD:", host=host) as pvs:
+        feed(pvs, patterns=1, npt=10)
+        assert value("XRD:img:SeqNum") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "doc"),
     [
@@ -257,3 +264,7 @@ def test_the_port_of_somebody_else(port: int) -> None:
             PatternPVs("A:")
     with pytest.raises(AddressError, match=r"'203\.0\.113\.1' is no address of this machine"):
         PatternPVs("A:", host="203.0.113.1")
+    with pytest.raises(AddressError, match=r"nobody\.invalid"):
+        PatternPVs("A:", host="nobody.invalid")
+    with pytest.raises(AddressError, match="70000 no port"):
+        PatternPVs("A:", port=70_000)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from bluesky_azint.callbacks import Reducer
 from bluesky_azint.callbacks.pattern_pvs import PatternPVs
 from bluesky_azint.devices import ClassicGeometryDevice
 from bluesky_azint.reduction.recipe import Recipe
-from bluesky_azint.store import CalibrationRecord
 from tests.epics.frames import GEOMETRY, SHAPE
 
 
@@ -80,12 +78,7 @@ def main(prefix: str, port: int, results: Path) -> None:
         engine.subscribe(reducer)  # type: ignore[no-untyped-call]
         engine(bps.mv(camera.geometry, GEOMETRY))
         engine(bp.list_scan([camera], motor, [0.0, 0.5, 2.0]))  # type: ignore[arg-type]
-        record = CalibrationRecord(
-            detector="camera",
-            geometry=replace(GEOMETRY, dist=0.08),
-            valid_from=datetime.now(UTC),
-        )
-        engine(bps.mv(camera.geometry, record.geometry))
+        engine(bps.mv(camera.geometry, replace(GEOMETRY, dist=0.08)))
         engine(bp.list_scan([camera], motor, [1.0]))  # type: ignore[arg-type]
         if not pvs.flush(60):
             raise RuntimeError("The PVs do not show the patterns.")

@@ -14,6 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120.0
 
+# Programs, which load what should not be in the process of the tests.
+collect_ignore = [
+    f"{name}.py" for name in ("async_client", "classic_client", "detector_ioc", "geometry_softioc")
+]
+
 
 def free_port() -> int:
     """A port that is free for UDP and TCP."""
