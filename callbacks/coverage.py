@@ -25,6 +25,7 @@ class Coverage:
     def __init__(self) -> None:
         self.frames_per_event = 1
         self._places = np.zeros(64, dtype=np.int64)  # of each frame of the stream
+        self._refused: dict[int, int] = {}  # places of frames that never will have a pattern
 
     def mark(self, indices: Integers, seq_nums: Integers, places: Integers) -> None:
         """Note frames, by their numbers in the stream from 0 and the seq_nums of their events.
@@ -40,6 +41,18 @@ class Coverage:
         self._extend(int(indices.max()) + 1)
         self._places[indices] = places
 
+    def refuse(self, indices: Integers, places: Integers) -> None:
+        """Note frames that cannot be reduced, however often they are read."""
+        self._refused.update(zip(indices.tolist(), places.tolist(), strict=True))
+
+    def needs(self, indices: Integers, places: Integers) -> NDArray[np.bool_]:
+        """Which of some frames have no pattern, and were not refused."""
+        needed = ~self.has(indices, places)
+        if self._refused:
+            pairs = zip(indices.tolist(), places.tolist(), strict=True)
+            needed &= [self._refused.get(index) != place for index, place in pairs]
+        return needed
+
     def has(self, indices: Integers, places: Integers) -> NDArray[np.bool_]:
         """Which of some frames have a pattern that was made from the same place."""
         inside = indices < self._places.size
@@ -48,14 +61,24 @@ class Coverage:
         same: NDArray[np.bool_] = (found == places) & (found != NOWHERE)
         return same
 
-    def missing_events(self, events: int) -> list[int]:
-        """The seq_nums, of that many events, that have a frame without a pattern."""
+    def missing_events(self, events: int, *, refused: bool = True) -> list[int]:
+        """The seq_nums, of that many events, that have a frame without a pattern.
+
+        Parameters
+        ----------
+        events
+            How many events there are.
+        refused
+            Whether frames that were refused count.
+        """
         # Of events beyond all frames that came there may be many, by mistake.
         per_event = self.frames_per_event
         seen = min(events, -(-self._places.size // per_event))
         places = np.zeros(seen * per_event, dtype=np.int64)
         known = self._places[: places.size]
         places[: known.size] = known
+        if not refused:
+            places[[index for index in self._refused if index < places.size]] = ~NOWHERE
         lacking = (places == NOWHERE).reshape(seen, per_event).any(axis=1)
         return [*(np.flatnonzero(lacking) + 1).tolist(), *range(seen + 1, events + 1)]
 

@@ -107,7 +107,7 @@ class ReducedRun:
         return sum(stream.take(numbers, result) for stream in streams if stream.recipe == recipe)
 
     def missing(self, counts: Mapping[str, int]) -> dict[str, list[int]]:
-        """The seq_nums of events that lack a pattern, by stream.
+        """The seq_nums of events that lack a pattern, and may yet have one, by stream.
 
         Parameters
         ----------

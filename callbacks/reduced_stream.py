@@ -100,7 +100,7 @@ class ReducedStream:
         segment = self._segment_of.get(numbers.descriptor)
         if segment is None or segment.reduction is None:
             return np.zeros(numbers.indices.shape, dtype=np.bool_)
-        return ~self._coverage.has(numbers.indices, numbers.places)
+        return self._coverage.needs(numbers.indices, numbers.places)
 
     def reduce(self, batch: FrameBatch, conditions: Conditions | None) -> int:
         """Take frames of a descriptor; gives how many of them have a pattern now."""
@@ -116,6 +116,8 @@ class ReducedStream:
                     raise
                 # One is damaged, and the others are not.
                 return sum(self.reduce(one, conditions) for one in batch.each())
+        if result is None and not (conditions is not None and conditions.problem):
+            self._coverage.refuse(batch.indices, batch.places)
         return self.take(batch, result)
 
     def take(self, numbers: FrameNumbers, result: IntegrationResult | None) -> int:
@@ -144,8 +146,8 @@ class ReducedStream:
         return 0
 
     def missing(self, events: int) -> list[int]:
-        """The seq_nums, of that many events, that have a frame without a pattern."""
-        return self._coverage.missing_events(events)
+        """The seq_nums, of that many events, that have a frame which may yet have a pattern."""
+        return self._coverage.missing_events(events, refused=False)
 
     def close(self, events: int | None) -> str | None:
         """No more frames will come.
@@ -159,7 +161,7 @@ class ReducedStream:
         -------
         What is missing, as a sentence; None if nothing is.
         """
-        missing = self.missing(events) if events else []
+        missing = self._coverage.missing_events(events) if events else []
         last = self._segments[-1]
         for output in self._outputs:
             with self._troubles.noted():

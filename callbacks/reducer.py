@@ -274,7 +274,7 @@ class Reducer(DocumentRouter):
         self._end(doc["run_start"], doc)
 
     def missing(self, stop: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]:
-        """Which events of a raw run that is under way here lack a pattern.
+        """Which events of a raw run that is under way here lack a pattern, and may yet have one.
 
         Parameters
         ----------

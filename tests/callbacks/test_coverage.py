@@ -48,6 +48,17 @@ def test_a_frame_from_elsewhere_is_another_one() -> None:
     assert not coverage.has(np.array([1]), np.array([NOWHERE])).any()
 
 
+def test_what_is_refused_is_not_needed_again() -> None:
+    coverage = Coverage()
+    indices, places = np.array([0, 1, 2]), np.array([7, 8, 9])
+    coverage.mark(indices[:1], indices[:1] + 1, places[:1])
+    coverage.refuse(indices[1:2], places[1:2])
+    assert coverage.needs(indices, places).tolist() == [False, False, True]
+    assert coverage.needs(indices, places + 1).tolist() == [True, True, True]
+    assert coverage.missing_events(3) == [2, 3]
+    assert coverage.missing_events(3, refused=False) == [3]
+
+
 def test_long_lists_are_cut() -> None:
     assert in_words([]) == ""
     assert in_words(range(1, 100)) == "1-99"
