@@ -1,9 +1,11 @@
 """Calibrations to store, and stores for them."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -13,6 +15,11 @@ from numpy.typing import NDArray
 from bluesky_azint.detectors import Detector
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.store import CalibrationRecord, CalibrationStore, DirectoryStore, TiledStore
+
+if TYPE_CHECKING:
+    from tiled.client.container import Container
+
+    from bluesky_azint.callbacks import EmbeddedTiled
 
 
 def speckled(rows: int, columns: int) -> NDArray[np.bool_]:
@@ -58,15 +65,9 @@ def make_record() -> Callable[..., CalibrationRecord]:
 
 
 @pytest.fixture(scope="session")
-def tiled_client() -> Iterator[Any]:
-    """The client of one Tiled server for all tests: it takes seconds to start."""
-    from tiled.client import from_uri
-    from tiled.server import SimpleTiledServer
-
-    with SimpleTiledServer() as server:
-        client = from_uri(server.uri)
-        with client.context:
-            yield client
+def tiled_client(tiled: EmbeddedTiled) -> Container:
+    """The client of the one Tiled server of all tests."""
+    return tiled.client
 
 
 @pytest.fixture(params=["directory", "tiled"])
