@@ -35,8 +35,7 @@ def test_what_it_keeps_is_found_again(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_a_temporary_one() -> None:
     with embedded_tiled() as tiled:
-        arguments: Any = tiled.process.args
-        folder = Path(arguments[4]).parent
+        folder = folder_of(tiled)
         assert folder.exists()
         assert tiled.process.poll() is None
     assert not folder.exists()
@@ -66,11 +65,17 @@ def test_it_ends_with_the_process_that_is_killed(tmp_path: Path) -> None:
     pytest.fail(f"The server {server} still runs.")
 
 
-def test_a_folder_has_one_server(tmp_path: Path) -> None:
+def test_a_folder_has_one_server(tiled: EmbeddedTiled) -> None:
+    folder = folder_of(tiled)
     with (
-        embedded_tiled(tmp_path) as first,
-        pytest.raises(StoreError, match=rf"Another server runs in {tmp_path}/tiled; stop it"),
-        embedded_tiled(tmp_path),
+        pytest.raises(StoreError, match=rf"Another server runs in {folder}/tiled; stop it"),
+        embedded_tiled(folder),
     ):
         pass
-    assert first.process.returncode == 0
+    assert tiled.process.poll() is None
+
+
+def folder_of(tiled: EmbeddedTiled) -> Path:
+    """Where a server keeps everything."""
+    arguments: Any = tiled.process.args
+    return Path(arguments[4]).parent
