@@ -12,7 +12,7 @@ import pytest
 from matplotlib.image import imread
 
 import bluesky_azint as ba
-from bluesky_azint.callbacks import embedded_tiled, reduced_runs
+from bluesky_azint.callbacks import EmbeddedTiled, reduced_runs
 from bluesky_azint.cli import main
 from bluesky_azint.io.images import open_frames
 
@@ -56,18 +56,21 @@ def test_real_frames_are_scanned_and_kept(tmp_path: Path, shared_data: Path) -> 
     integrator = ba.Integrator(
         ba.Geometry.from_poni(poni), 1000, unit="2th_deg", error_model="poisson", engine="opencl"
     )
-    namespace: dict[str, Any] = {}
-    exec(report["python"], namespace)  # the lines that it prints do what they say
+
+    def look(tiled: EmbeddedTiled) -> None:
+        (run,) = reduced_runs(tiled.reduced, report["raw_uid"])
+        assert run.start["uid"] == report["reduced_uid"]
+        assert run.patterns["intensity"].dims == ("time", "two_theta")
+        assert tiled.raw[report["raw_uid"]].metadata["stop"]["exit_status"] == "success"
+
+    # The lines that it prints do what they say; we look around in the server that they start.
+    namespace: dict[str, Any] = {"look": look}
+    exec(f"{report['python']}\n    look(tiled)", namespace)
     with open_frames(images[0]) as frames:
         expected = integrator.integrate(frames[0])
     np.testing.assert_array_equal(namespace["pattern"].intensity, expected.intensity)
     np.testing.assert_array_equal(namespace["pattern"].sigma, expected.sigma)
 
-    with embedded_tiled(kept) as tiled:
-        (run,) = reduced_runs(tiled.reduced, report["raw_uid"])
-        assert run.start["uid"] == report["reduced_uid"]
-        assert run.patterns["intensity"].dims == ("time", "two_theta")
-        assert tiled.raw[report["raw_uid"]].metadata["stop"]["exit_status"] == "success"
     (pattern_file,) = (kept / "reduced").glob("*.nxs")
     with h5py.File(pattern_file) as file:
         assert file["entry/definition"][()] == b"NXazint1d"
