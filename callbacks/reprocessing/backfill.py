@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bluesky_azint.callbacks.companions.companions import Companions
 from bluesky_azint.callbacks.frames import FrameBatch, FrameNumbers
 from bluesky_azint.callbacks.outputs import Outputs
 from bluesky_azint.callbacks.reduced_run import ReducedRun
@@ -87,7 +86,6 @@ def backfill(
     *,
     is_there: Callable[[str], bool],
     dry_run: bool = False,
-    companions: Companions | None = None,
     progress: Callable[[int], object] = lambda frames: None,
     **options: Any,  # noqa: ANN401  those of a Reducer
 ) -> list[Backfilled]:
@@ -105,10 +103,8 @@ def backfill(
         Whether to look only.
     progress
         Called with the number of frames that were reduced, or could not be.
-    companions
-        Gives what belongs to frames; None for nothing.
     options
-        Others of the `Reducer` that reduces live.
+        Those of the `Reducer` that reduces live.
     """
     kept = list(documents)
     uid = next(doc["uid"] for name, doc in kept if name == "start")
@@ -119,7 +115,7 @@ def backfill(
     if not ended:
         reasons = dict.fromkeys(before, "The raw run has no end: it is under way, or was lost.")
     elif not (complete or dry_run):
-        reasons = _fill(kept, emit, progress, {**options, "companions": companions})
+        reasons = _fill(kept, emit, progress, options)
         after = look(kept, **options)
     return [
         Backfilled(
@@ -183,7 +179,7 @@ class _Filling(Reducer):
         progress: Callable[[int], object],
         options: Mapping[str, Any],
     ) -> None:
-        super().__init__(emit, continues=True, **options)
+        super().__init__(emit, **{**options, "continues": True})
         self._progress = progress
 
     def _reduce(self, batch: FrameBatch) -> None:
@@ -225,7 +221,8 @@ class _Looking(Reducer):
     run_type = _SeenRun
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  of a Reducer
-        super().__init__(self._told, continues=True, **options)
+        # What belongs to frames does not matter here.
+        super().__init__(self._told, **{**options, "continues": True, "companions": None})
         self._names: dict[str, str] = {}  # of streams, by descriptor
         self._uids: dict[str, str] = {}  # of reduced runs, by data key
         self._needed: dict[str, dict[tuple[str, int], bool]] = {}  # by data key, stream and frame

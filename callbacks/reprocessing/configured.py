@@ -6,11 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bluesky_azint.callbacks.companions.companions import Companions
 from bluesky_azint.callbacks.companions.config import CompanionsConfig
-from bluesky_azint.callbacks.outputs import Emit
 from bluesky_azint.callbacks.service.catalogues import connect, container_at
 from bluesky_azint.callbacks.service.config import ServiceConfig
 from bluesky_azint.callbacks.service.sections import Catalogue
@@ -21,9 +19,6 @@ from bluesky_azint.store import CalibrationStore, open_store
 
 if TYPE_CHECKING:
     from tiled.client.container import Container
-
-# How long a file may be late: the runs are over.
-READ_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,23 +53,9 @@ class Beamline:
     companions: Mapping[str, CompanionsConfig] = field(default_factory=dict)
     darks: Path | None = None
 
-    def options(self) -> dict[str, Any]:
-        """Those of a `Reducer`."""
-        names = ("recipes", "chosen", "engine", "root_map", "roots", "store", "default")
-        given = {name: getattr(self, name) for name in names}
-        return {"directory": self.directory, "timeout": READ_SECONDS, **given}
-
     def close(self) -> None:
         """Close the connection to the server with the runs."""
         self.raw.context.close()
-
-    def make_companions(self) -> Companions | None:
-        """What gives frames what belongs to them; None if nothing does."""
-        if not self.companions:
-            return None
-        return Companions(
-            self.companions, directory=self.darks, root_map=self.root_map, roots=self.roots
-        )
 
 
 def configured(config: ServiceConfig) -> Beamline:
@@ -145,16 +126,3 @@ def tiled_errors(where: str) -> Iterator[None]:
             f"The Tiled server {where} does not answer: {error}. See whether it runs, and whether "
             "its address is right."
         ) from error
-
-
-def replacing(container: Container, sink: Emit) -> Emit:
-    """A sink that has a run which is there already, with the same uid, removed before it comes."""
-    from tiled.queries import Key
-
-    def emit(name: str, doc: Any) -> None:  # noqa: ANN401  any of ten typed dicts
-        if name == "start":
-            for run in container.search(Key("start.uid") == doc["uid"]).values():
-                container.delete_contents([run.item["id"]], recursive=True, external_only=False)
-        sink(name, doc)
-
-    return emit

@@ -17,7 +17,7 @@ from tests.cli.reprocessed_runs import FRAMES, Station, patterns_of
 
 @pytest.fixture
 def station(tiled: EmbeddedTiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Station:
-    monkeypatch.setattr("bluesky_azint.callbacks.reprocessing.configured.READ_SECONDS", 0.0)
+    monkeypatch.setattr("bluesky_azint.callbacks.service.pieces.READ_SECONDS", 0.0)
     return Station(tiled, tmp_path, monkeypatch)
 
 

@@ -36,7 +36,7 @@ def station(tiled: EmbeddedTiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         yield Here(), workers or 1
 
     monkeypatch.setattr("bluesky_azint.callbacks.reprocessing.pools.local_pool", pool)
-    monkeypatch.setattr("bluesky_azint.callbacks.reprocessing.configured.READ_SECONDS", 0.0)
+    monkeypatch.setattr("bluesky_azint.callbacks.service.pieces.READ_SECONDS", 0.0)
     return Station(tiled, tmp_path, monkeypatch)
 
 

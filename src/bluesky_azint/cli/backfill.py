@@ -7,17 +7,13 @@ import json
 import sys
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 # What takes long to import is imported when it is needed: --help answers at once.
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bluesky_tiled_plugins.clients.bluesky_run import BlueskyRun
-
     from bluesky_azint.callbacks.reprocessing.backfill import Backfilled
-    from bluesky_azint.callbacks.reprocessing.configured import Beamline
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -90,14 +86,12 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from bluesky_azint.callbacks.raw_runs import find_runs
-    from bluesky_azint.callbacks.reprocessing.configured import (
-        configured,
-        replacing,
-        tiled_errors,
-    )
+    from bluesky_azint.callbacks.raw_runs import find_runs, raw_documents, raw_run_ended
+    from bluesky_azint.callbacks.reprocessing.backfill import backfill
+    from bluesky_azint.callbacks.reprocessing.configured import configured, tiled_errors
     from bluesky_azint.callbacks.service.config import read_config
-    from bluesky_azint.callbacks.tiled_sink import TiledSink
+    from bluesky_azint.callbacks.service.pieces import reducer_options
+    from bluesky_azint.callbacks.tiled_sink import TiledSink, backup_name
     from bluesky_azint.cli import FAILED
     from bluesky_azint.cli.serve import CONFIG_NAME, CONFIG_VARIABLE
 
@@ -108,39 +102,24 @@ def run(args: argparse.Namespace) -> int:
     with (
         closing(configured(config)) as beamline,
         tiled_errors(beamline.raw.uri),
-        TiledSink(beamline.reduced, backup_directory=backup) as sink,
+        TiledSink(beamline.reduced, backup_directory=backup, replaces=True) as sink,
         tqdm(unit=" frames", file=sys.stderr, disable=None, leave=False) as bar,
     ):
-        emit = replacing(beamline.reduced, sink)
+        options = reducer_options(config)
         for raw in find_runs(beamline.raw, uids=args.uids, since=args.since, until=args.until):
-            found += _filled(raw, beamline, emit, bar.update, dry_run=args.dry_run)
-    lost = [one for one in found if one.filled and (backup / f"{one.uid}.jsonl").exists()]
+            found += backfill(
+                raw_documents(raw, root_map=beamline.root_map),
+                sink,
+                is_there=partial(raw_run_ended, beamline.reduced),
+                dry_run=args.dry_run,
+                progress=bar.update,
+                **options,
+            )
+    lost = [one for one in found if (backup / backup_name(one.uid)).exists()]
     _tell(found, as_json=args.json)
     for one in lost:
         print(f"Run {one.uid} could not be written to Tiled; it is in {backup}.", file=sys.stderr)
     return FAILED if lost or any(one.missing for one in found) else 0
-
-
-def _filled(
-    raw: BlueskyRun,
-    beamline: Beamline,
-    emit: Callable[[str, object], object],
-    progress: Callable[[int], object],
-    *,
-    dry_run: bool,
-) -> list[Backfilled]:
-    from bluesky_azint.callbacks.raw_runs import raw_documents, raw_run_ended
-    from bluesky_azint.callbacks.reprocessing.backfill import backfill
-
-    return backfill(
-        raw_documents(raw, root_map=beamline.root_map),
-        emit,
-        is_there=lambda uid: raw_run_ended(beamline.reduced, uid),
-        dry_run=dry_run,
-        companions=beamline.make_companions(),
-        progress=progress,
-        **beamline.options(),
-    )
 
 
 def _tell(found: list[Backfilled], *, as_json: bool) -> None:

@@ -223,8 +223,8 @@ def _given(args: argparse.Namespace, beamline: Beamline) -> Geometry | Calibrati
 
 
 def _job(beamline: Beamline) -> Job:
-    from bluesky_azint.callbacks.reprocessing.configured import READ_SECONDS
     from bluesky_azint.callbacks.reprocessing.tasks import Job
+    from bluesky_azint.callbacks.service.pieces import READ_SECONDS
 
     return Job(
         timeout=READ_SECONDS,
