@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,7 @@ from bluesky_azint.conversions.pose import KEV_ANGSTROM
 from bluesky_azint.errors import FormatError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.io.poni import poni_lines
+from bluesky_azint.io.room import check_new_file, check_room
 from bluesky_azint.reduction.recipe import Recipe
 from bluesky_azint.reduction.result import IntegrationResult
 from bluesky_azint.units import Unit
@@ -129,6 +131,8 @@ class AzintWriter:
         self._beside = path.with_name(f"{path.name}.new") if renew else None
         shape = radial.shape if azimuthal is None else (azimuthal.size, radial.size)
         self.columns = _columns(shape, errors=errors, sums=sums)
+        self._failed = False
+        check_new_file(path)
         try:
             # The version of 2016 is the first with this mode, and what older programs can read.
             mode = "w" if force or renew else "x"
@@ -150,6 +154,7 @@ class AzintWriter:
             self._file.swmr_mode = True
         except BaseException:
             self._file.close()
+            (self._beside or path).unlink(missing_ok=True)
             raise
 
     def write(
@@ -181,7 +186,8 @@ class AzintWriter:
         Raises
         ------
         FormatError
-            If the result does not fit the file.
+            If the result does not fit the file, there is no room for it, or a row before it could
+            not be written. HDF5 raises OSError and RuntimeError where it cannot write.
         """
         rows = np.atleast_1d(np.asarray(rows, dtype=np.int64))
         values = {
@@ -204,6 +210,17 @@ class AzintWriter:
         unique, from_the_end = np.unique(rows[::-1], return_index=True)
         order = rows.size - 1 - from_the_end
         starts = np.flatnonzero(np.diff(unique, prepend=-2) != 1)
+        check_room(self.path, 2 * sum(it.nbytes for it in blocks.values()) + self._chunk_bytes)
+        with self._trusting():
+            self._write(blocks, order, unique, starts)
+
+    def _write(
+        self,
+        blocks: dict[str, NDArray[Any]],
+        order: NDArray[np.intp],
+        unique: NDArray[np.int64],
+        starts: NDArray[np.intp],
+    ) -> None:
         for name, dataset in self._datasets.items():
             if name == "place":
                 self._file.flush()
@@ -218,7 +235,28 @@ class AzintWriter:
 
     def flush(self) -> None:
         """Let readers see all rows written so far."""
-        self._file.flush()
+        with self._trusting():
+            self._file.flush()
+
+    @contextmanager
+    def _trusting(self) -> Iterator[None]:
+        """Trust HDF5 as long as it has not failed: after that it may drop rows without a word."""
+        if self._failed:
+            raise FormatError(
+                f"{self.path} could not be written before, and takes no more rows. Those that it "
+                "lacks are to be reduced again, which a service does by itself."
+            )
+        self._failed = True
+        yield
+        self._failed = False
+
+    @property
+    def _chunk_bytes(self) -> int:
+        """The bytes of a chunk of each column, and of the next one."""
+        return 2 * sum(
+            math.prod(column.chunks) * np.dtype(column.dtype).itemsize
+            for column in self.columns.values()
+        )
 
     def settle(self) -> None:
         """Take the place of the file that this one renews."""
@@ -230,8 +268,11 @@ class AzintWriter:
     def close(self) -> None:
         """Note the end and close the file; does nothing the second time."""
         if self._file:
-            self._file["entry/end_time"][()] = _now()
-            self._file.close()
+            try:
+                if not self._failed:
+                    self._file["entry/end_time"][()] = _now()
+            finally:
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self
