@@ -102,7 +102,7 @@ def _calibration_metadata(calibration: ResolvedCalibration) -> dict[str, Any]:
 
 
 def file_provenance(
-    start: Mapping[str, Any], *, stream: str, first_frame: int, engine: str
+    start: Mapping[str, Any], *, stream: str, first_frame: int, engine: str, conditions: str
 ) -> dict[str, str]:
     """What the file of a reduced stream says about where it is from, by the start document.
 
@@ -114,6 +114,8 @@ def file_provenance(
         The name of the stream, and the number of the frame that row 0 is of.
     engine
         What the patterns are made by.
+    conditions
+        What else the first frames were reduced with, as JSON.
     """
     known = ("raw_uid", "raw_data_key", "detector", "calibration_uid", "calibration_origin")
     return {
@@ -121,6 +123,7 @@ def file_provenance(
         "stream": stream,
         "first_frame": str(first_frame),
         "engine": engine,
+        "conditions": conditions,
         **{key: start[key] for key in (*known, "mask_sha256") if key in start},
         "versions": json.dumps(start["versions"]),
     }
@@ -178,6 +181,7 @@ def stream_configuration(
     geometry: Geometry,
     *,
     recipe: str,
+    conditions: str,
     first: IntegrationResult,
     time: float,
 ) -> dict[str, Configuration]:
@@ -189,6 +193,8 @@ def stream_configuration(
         The calibration, and its geometry with the shape of the detector if the frames gave that.
     recipe
         The name of the recipe.
+    conditions
+        What else the first frames were reduced with: darks, monitors ...; as JSON.
     first
         A result, as those that will come.
     time
@@ -204,6 +210,7 @@ def stream_configuration(
         keys[axis] = data_key(STAGE, "<f8", centres.shape, units=measure)
     texts = {
         "recipe": recipe,
+        "conditions": conditions,
         "unit": first.unit,
         "engine": first.engine,
         "detector": geometry.detector.name,

@@ -7,6 +7,7 @@ output as long as they are reduced alike. When the geometry changes in the middl
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 
@@ -118,10 +119,20 @@ class ReducedStream:
                 return sum(self.reduce(one, conditions) for one in batch.each())
         if result is None and not (conditions is not None and conditions.problem):
             self._coverage.refuse(batch.indices, batch.places)
-        return self.take(batch, result)
+        provenance = {} if conditions is None else dict(conditions.provenance)
+        return self.take(batch, result, json.dumps(provenance) if provenance else "")
 
-    def take(self, numbers: FrameNumbers, result: IntegrationResult | None) -> int:
-        """Take the patterns of some frames; None for frames that have none.
+    def take(
+        self, numbers: FrameNumbers, result: IntegrationResult | None, conditions: str = ""
+    ) -> int:
+        """Take the patterns of some frames.
+
+        Parameters
+        ----------
+        numbers, result
+            The frames, and their patterns; None if they have none.
+        conditions
+            What else the frames were reduced with, as JSON.
 
         Returns
         -------
@@ -139,7 +150,9 @@ class ReducedStream:
             return 0
         self._tell_of_empty(result, numbers)
         with self._troubles.noted():
-            self._write(segment, reduction, numbers, result, places)
+            if segment.output is None or numbers.indices.min() < segment.first_frame:
+                self._begin(segment, reduction, numbers, result, conditions)
+            self._write(segment, numbers, result, places)
             self._coverage.mark(numbers.indices, numbers.seq_nums, places)
             return int(np.count_nonzero(places))
         self._coverage.mark(numbers.indices, numbers.seq_nums, np.full_like(places, NOWHERE))
@@ -197,19 +210,29 @@ class ReducedStream:
                 self.name,
             )
 
-    def _write(
+    def _begin(
         self,
         segment: _Segment,
         reduction: Reduction,
         numbers: FrameNumbers,
         result: IntegrationResult,
+        conditions: str,
+    ) -> None:
+        """Open the output for the first frames of a segment.
+
+        Frames before the first of a later segment come when a run is rewound beyond it.
+        """
+        first_frame = int(numbers.indices.min()) if self._outputs else 0
+        time = float(numbers.timestamps[0])
+        self._open(segment, reduction, result, first_frame, time, conditions)
+
+    def _write(
+        self,
+        segment: _Segment,
+        numbers: FrameNumbers,
+        result: IntegrationResult,
         places: NDArray[np.int64],
     ) -> None:
-        first = int(numbers.indices.min())
-        # Frames before the first of a later segment come when a run is rewound beyond it.
-        if segment.output is None or first < segment.first_frame:
-            first_frame = first if self._outputs else 0
-            self._open(segment, reduction, result, first_frame, float(numbers.timestamps[0]))
         if segment.output is None:
             raise RuntimeError("The output of a reduced stream was opened, and is not there.")
         segment.output.write(
@@ -238,6 +261,7 @@ class ReducedStream:
                     IntegrationResult(**{**vars(like), "engine": known["engine"]}),
                     int(known["first_frame"]),
                     file.first_time,
+                    known.get("conditions", ""),
                 )
 
     def _open(
@@ -247,6 +271,7 @@ class ReducedStream:
         like: IntegrationResult,
         first_frame: int,
         time: float,
+        conditions: str,
     ) -> None:
         """Open the output of a segment, with the patterns that its file has from before."""
         name = self._next_name()
@@ -259,6 +284,7 @@ class ReducedStream:
                     like=like,
                     first_frame=first_frame,
                     time=time,
+                    conditions=conditions,
                 )
             )
             segment.output, segment.first_frame = output, first_frame

@@ -15,6 +15,7 @@ import numpy as np
 from event_model import DocumentRouter
 from numpy.typing import NDArray
 
+from bluesky_azint.callbacks.documents import STAGE
 from bluesky_azint.callbacks.fields import short
 from bluesky_azint.callbacks.frames import FrameBatch, FrameNumbers, FrameSource, image_keys
 from bluesky_azint.callbacks.outputs import Emit
@@ -176,6 +177,7 @@ class Reducer(DocumentRouter):
             default=default,
             engine=engine,
             continues=continues,
+            companions=companions,
         )
         self._emits: dict[Flavour, Emit] = {flavour: _safely(emit)}
         if inline is not None:
@@ -227,7 +229,7 @@ class Reducer(DocumentRouter):
         self._skipped.discard(doc["uid"])
         raw.streams.add(doc["name"])
         self._run_of[doc["uid"]] = doc["run_start"]
-        for key in self._images(doc):
+        for key in self._images(raw.start, doc):
             if key not in raw.reduced:
                 raw.reduced[key] = self.run_type(
                     raw.start, key, settings=self._settings, emits=self._emits
@@ -318,13 +320,19 @@ class Reducer(DocumentRouter):
 
     def abandon(self, uid: str) -> None:
         """End a raw run of which no more will come, though its stop document never came."""
+        for name, doc in [] if self._companions is None else self._companions.abandon(uid):
+            with self._noted(doc):
+                for batch in self._source(name, doc):
+                    self._reduce(batch)
         self._end(uid, None)
 
     def close(self) -> None:
         """End the runs that are still under way: they fail, for no more frames will come."""
         for uid in list(self._runs):
-            self._end(uid, None)
+            self.abandon(uid)
         self._source.close()
+        if self._companions is not None:
+            self._companions.close()
 
     def __enter__(self) -> Self:
         return self
@@ -332,8 +340,12 @@ class Reducer(DocumentRouter):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _images(self, descriptor: EventDescriptor) -> list[str]:
-        if descriptor["name"] in _NOT_REDUCED:
+    def _images(self, start: RunStart, descriptor: EventDescriptor) -> list[str]:
+        """The data keys with images of the sample, which somebody wants reduced."""
+        start_doc: Mapping[str, Any] = {**start}
+        if descriptor["name"] in _NOT_REDUCED or start_doc.get("analysis_stage") == STAGE:
+            return []
+        if self._companions is not None and self._companions.is_dark_stream(start, descriptor):
             return []
         keys = image_keys(descriptor)
         if self._data_keys is not None:

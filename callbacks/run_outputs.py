@@ -69,6 +69,8 @@ class Opening:
         Which frame of the raw stream has row 0.
     time
         Of the first frame, in seconds since the epoch.
+    conditions
+        What else the first frames were reduced with, and where it is from, as JSON.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Opening:
     like: IntegrationResult
     first_frame: int
     time: float
+    conditions: str = ""
 
 
 class RunOutputs:
@@ -118,9 +121,8 @@ class RunOutputs:
         recipes = self._settings.recipes_of(self._data_key)
         uid, time = str(uuid4()), None
         if self._settings.continues:
-            made = [self._raw_start["uid"], self._data_key]
-            made += [f"{name}:{recipe.hash}" for name, recipe in recipes.items()]
-            uid = str(uuid5(_RUNS, "/".join(made)))
+            made_with = self._settings.made_with(self._data_key)
+            uid = str(uuid5(_RUNS, f"{self._raw_start['uid']}/{made_with}"))
         for flavour, emit in self._emits.items():
             run = compose_run(
                 uid=uid,
@@ -184,6 +186,7 @@ class RunOutputs:
                 opening.reduction.calibration,
                 opening.reduction.geometry,
                 recipe=opening.recipe,
+                conditions=opening.conditions,
                 first=opening.like,
                 time=opening.time,
             ),
@@ -213,6 +216,7 @@ class RunOutputs:
                 stream=opening.name,
                 first_frame=opening.first_frame,
                 engine=opening.like.engine,
+                conditions=opening.conditions,
             ),
             renew=self._settings.continues,
         )

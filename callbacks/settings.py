@@ -19,6 +19,8 @@ from bluesky_azint.store import CalibrationRecord, CalibrationStore
 if TYPE_CHECKING:
     from event_model.documents import EventDescriptor, RunStart
 
+    from bluesky_azint.callbacks.companions.companions import Companions
+
 Flavour = Literal["stream", "inline"]
 
 # The tables of a detector of 4 million pixels take a second to build and 100 MB to keep.
@@ -36,6 +38,7 @@ class Settings:
     default: Geometry | CalibrationRecord | None = None
     engine: str = "auto"
     continues: bool = False
+    companions: Companions | None = None
     _integrators: OrderedDict[Hashable, Integrator] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
@@ -60,6 +63,12 @@ class Settings:
         """The recipes for some images, by name, the main one first."""
         names = self.chosen.get(data_key, self.recipes)
         return {name: recipe for name, recipe in self.recipes.items() if name in names}
+
+    def made_with(self, data_key: str) -> str:
+        """What the patterns of some images follow from, but for calibrations: equal if it is."""
+        made = [f"{name}:{recipe.hash}" for name, recipe in self.recipes_of(data_key).items()]
+        companions = self.companions.digest(data_key) if self.companions is not None else ""
+        return "/".join([data_key, *made, *([companions] if companions else [])])
 
     def calibration(
         self, descriptor: EventDescriptor, start: RunStart, data_key: str

@@ -72,6 +72,20 @@ class Kit:
         return cls(config=config, needs=needed_by(config), flats=flats, goniometer=goniometer)
 
     @property
+    def digest(self) -> str:
+        """Equal where frames are given the same; an empty string where nothing belongs to them."""
+        config = self.config
+        settings = (config.monitor, config.exposure, config.energy, config.dark)
+        parts = [*settings, config.geometry, self.flats and self._flats, self.goniometer]
+        if not any(parts):
+            return ""
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def _flats(self) -> dict[str, str]:
+        return {key: flat.sha256 for key, flat in sorted(self.flats.items())}
+
+    @property
     def dark(self) -> DarkConfig | None:
         """Which darks are subtracted."""
         return self.config.dark

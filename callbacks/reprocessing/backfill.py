@@ -203,6 +203,7 @@ class _SeenStream(ReducedStream):
         like: IntegrationResult,
         first_frame: int,
         time: float,
+        conditions: str,
     ) -> None:
         with self._run_outputs.kept(self._next_name(), reduction) as file:
             segment.output, segment.first_frame = Outputs([]), first_frame

@@ -175,7 +175,9 @@ class _WorkerStream(ReducedStream):
         )
         self.kept: list[Patterns] = []
 
-    def take(self, numbers: FrameNumbers, result: IntegrationResult | None) -> int:
+    def take(
+        self, numbers: FrameNumbers, result: IntegrationResult | None, conditions: str = ""
+    ) -> int:
         without_frames = FrameNumbers(
             **{f.name: getattr(numbers, f.name) for f in fields(FrameNumbers)}
         )

@@ -8,7 +8,6 @@ patience of the service is at its end.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +36,7 @@ class Ending:
 
     uid: str
     give_up: float
-    documents: list[tuple[str, Mapping[str, Any]]] | None = None
+    documents: list[tuple[str, dict[str, Any]]] | None = None
     asked: bool = False
     next_try: float = field(default_factory=time.monotonic)
     wait: float = FIRST_WAIT

@@ -181,14 +181,23 @@ class ToPvs:
     ----------
     prefix
         What their names begin with.
+    host, port
+        Where they are served: on this machine alone, or on all its networks, ``"0.0.0.0"``; 0 is
+        the usual port of Channel Access.
     """
 
     prefix: str
+    host: str = "127.0.0.1"
+    port: int = 0
 
     @classmethod
     def read(cls, table: Table) -> Self:
         """The entry."""
-        return cls(prefix=table.text("prefix"))
+        return cls(
+            prefix=table.text("prefix"),
+            host=table.text("host", cls.host),
+            port=table.whole("port", cls.port, least=0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

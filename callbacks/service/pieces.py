@@ -11,6 +11,7 @@ from bluesky_azint.callbacks.service.config import ServiceConfig
 from bluesky_azint.callbacks.service.ends import FromPython, FromRedis, FromZmq
 from bluesky_azint.callbacks.service.journal import Journal
 from bluesky_azint.callbacks.transports.source import Source, source_from_entry
+from bluesky_azint.errors import AzintError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.store import CalibrationStore, open_store
 
@@ -117,15 +118,23 @@ def make_listeners(config: ServiceConfig) -> dict[str, Listener]:
     if sinks.databroker is not None:
         from bluesky_azint.callbacks.databroker_sink import DatabrokerSink
 
-        listeners["databroker"] = DatabrokerSink(
-            sinks.databroker.name or sinks.databroker.uri,
-            backup_directory=config.service.directory / "backup",
-        )
+        where = sinks.databroker.name or sinks.databroker.uri
+        backup = config.service.directory / "backup"
+        try:
+            listeners["databroker"] = DatabrokerSink(where, backup_directory=backup)
+        except AzintError as error:
+            # The others must not wait for it.
+            logger.error("sinks.databroker is left out until the next start. %s", error)
     if sinks.pvs is not None:
         from bluesky_azint.callbacks.pattern_pvs import PatternPVs
 
-        npt = max(recipe.npt for recipe in config.recipes.values())
-        listeners["pvs"] = PatternPVs(sinks.pvs.prefix, npt=npt)
+        listeners["pvs"] = PatternPVs(
+            sinks.pvs.prefix,
+            npt=max(recipe.npt for recipe in config.recipes.values()),
+            host=sinks.pvs.host,
+            port=sinks.pvs.port or None,
+            data_keys=tuple(config.detectors),
+        )
     return listeners
 
 

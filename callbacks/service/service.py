@@ -43,11 +43,11 @@ from bluesky_azint.callbacks.service.status import (
     ServiceStatus,
     memory_in_use,
 )
-from bluesky_azint.callbacks.soundness import DocumentError, check_document
+from bluesky_azint.callbacks.soundness import check_document
 from bluesky_azint.callbacks.tiled_sink import TiledSink, backup_name
 from bluesky_azint.callbacks.transports.source import CONNECTED
 from bluesky_azint.callbacks.worker import BackgroundCallback, Failure
-from bluesky_azint.errors import AzintError, StoreError
+from bluesky_azint.errors import AzintError, DocumentError, StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ def announced_run(
     }
     descriptor: Any = run.compose_descriptor(
         "primary",
-        {"det": image},  # type: ignore[dict-item]
+        {"det": image},
         object_keys={"det": ["det"]},
     )
     resource, compose_datum = ComposeStreamResource(run.start_doc)(

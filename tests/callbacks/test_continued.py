@@ -14,7 +14,7 @@ import pytest
 
 from bluesky_azint import Detector, Geometry, Recipe
 from bluesky_azint.callbacks import Reducer
-from bluesky_azint.callbacks.frames import FrameReader
+from bluesky_azint.callbacks.reader import FrameReader
 from tests.callbacks.raw_files import announced_run
 
 RECIPES = {
