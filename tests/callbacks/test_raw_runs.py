@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,9 @@ import tifffile
 
 from bluesky_azint.callbacks import EmbeddedTiled, TiledSink
 from bluesky_azint.callbacks.frames import FrameBatch, FrameSource
+from bluesky_azint.callbacks.raw_rows import RowFinder
 from bluesky_azint.callbacks.raw_runs import find_runs, raw_documents, raw_run_ended, seconds_of
+from bluesky_azint.callbacks.raw_streams import RawFiles, RawStream
 from bluesky_azint.errors import FrameError, RecipeError, StoreError
 from tests.callbacks.made_runs import COLUMNS, ROWS, MadeRun, made_frames
 
@@ -182,17 +185,31 @@ def test_frames_inside_of_events(
 
 
 def test_frames_whose_configuration_cannot_be_told_are_left_out(
-    tiled: EmbeddedTiled, sink: TiledSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = MadeRun(sink)
-    bundle = run.describe(dist=0.1)
-    resource = run.file(tmp_path / "a.h5", FRAMES)
-    run.rows(bundle, resource, range(1, 4), events=False)
-    run.rows(run.describe(dist=0.2), resource, range(4, 7), events=False)
-    run.stop()
-    assert sink.flush(30)
-    assert not batches_of(raw_documents(tiled.raw[run.uid]))
+    files = RawFiles(
+        data_key="det",
+        mimetype="application/x-hdf5",
+        uris=("file://localhost/a.h5",),
+        rows=6,
+        frames_per_row=1,
+        files_per_row=None,
+        dataset="/entry/data/data",
+    )
+    stream = RawStream(
+        name="primary",
+        descriptors=[{"uid": "a", "time": 1.0}, {"uid": "b", "time": 2.0}],
+        table={"seq_num": [], "time": []},
+        arrays={},
+        files=[files],
+    )
+    finder = RowFinder("run", root_map={})
+    assert not list(finder.announce(stream, stream.rows_without_events))
     assert "no events that would tell" in caplog.text
+    known = replace(stream, descriptors=stream.descriptors[:1])
+    (_, resource), (_, datum) = finder.announce(known, known.rows_without_events)
+    assert resource["uri"] == files.uris[0]
+    assert datum["seq_nums"] == {"start": 1, "stop": 7}
 
 
 def test_runs_are_found_by_uid_and_time(
