@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -49,7 +48,6 @@ PLANS = {
     "count",
     "fly_frames",
 }
-SERVED = find_spec("bluesky_azint.callbacks.service.service") is not None
 
 
 class Beamline:
@@ -131,10 +129,9 @@ def beamline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beamline]:
     with ExitStack() as stack:
         stack.enter_context(here.running(BIN / "tiled", "serve", "config", "tiled/server.yml"))
         stack.enter_context(here.running(BIN / "bluesky-0MQ-proxy", *ways))
-        if SERVED:
-            stack.enter_context(here.running(BIN / "bluesky-azint", "serve", "-c", "azint.toml"))
-            wait_for(lambda: here.answers("8090", "/health"))
+        stack.enter_context(here.running(BIN / "bluesky-azint", "serve", "-c", "azint.toml"))
         wait_for(lambda: here.answers("8000", "/healthz"))
+        wait_for(lambda: here.answers("8090", "/health"))
         yield here
 
 
@@ -151,14 +148,11 @@ def test_every_run_of_a_session_is_reduced(beamline: Beamline) -> None:
         "assert (names[0], names[-1]) == ('start', 'stop'), names;"
         "assert raw.start['beamline_id'] == 'xrd';"
         "assert raw['primary']['det'].shape[-2:] == (1043, 981);"
+        "run = last_reduced();"
+        "assert run.start['raw_uid'] == raw.start['uid'];"
+        f"assert run.start['calibration_uid'] == '{beamline.calibration_uid()}';"
+        "assert run.patterns['intensity'].shape == (3, 1000);"
     )
-    if SERVED:
-        code += (
-            "run = last_reduced();"
-            "assert run.start['raw_uid'] == raw.start['uid'];"
-            f"assert run.start['calibration_uid'] == '{beamline.calibration_uid()}';"
-            "assert run.patterns['intensity'].shape == (3, 1000);"
-        )
     beamline.run(sys.executable, "-m", "IPython", "--profile-dir=.", "-c", code)
 
 
@@ -284,6 +278,8 @@ print(json.dumps({
     "lost": _publish.lost,
 }))
 """
+    patterns = beamline.folder / "data" / "patterns"
+    before = set(patterns.glob("*.nxs"))
     said = beamline.run(BLUEAPI, "-c", code, PYTHONPATH="blueapi")
     found = json.loads(said.splitlines()[-1])
     assert set(found["plans"]) == PLANS
@@ -292,6 +288,7 @@ print(json.dumps({
     assert found["outcome"] == "success"
     assert (found["names"].count("event"), found["names"][-1]) == (2, "stop")
     assert found["lost"] == 0
+    wait_for(lambda: set(patterns.glob("*.nxs")) > before)  # the service has heard of it
     (configuration,) = found["configuration"]
     assert configuration["geometry-calibration_uid"] == beamline.calibration_uid()
 

@@ -33,6 +33,7 @@ try:
     httpx.get(f"{TILED}/healthz", timeout=5).raise_for_status()
     tiled = from_uri(TILED)
     write_raw = TiledSink(container("raw"), backup_directory=DATA / "backup")
+    container("reduced")  # where the service writes
     session.callback(write_raw.close)
 except httpx.HTTPError as error:
     tiled, write_raw = None, RunRouter([in_a_file])
