@@ -6,7 +6,7 @@ import httpx
 from event_model import RunRouter
 from tiled.client import from_uri
 
-from bluesky_azint.callbacks import AzintRun, TiledSink, reduced_runs
+from bluesky_azint.callbacks import AzintRun, TiledSink, reduced_runs, restore_run
 from bluesky_azint.callbacks.backup import append_documents
 from bluesky_azint.callbacks.transports.zmq import zmq_publisher
 
@@ -24,7 +24,7 @@ def container(key):
 
 
 def in_a_file(name, start):
-    """What keeps a run for bluesky_azint.callbacks.restore_run."""
+    """What keeps a run for restore_run."""
     path = DATA / "backup" / f"{start['uid']}.jsonl"
     return [lambda name, doc: append_documents(path, [(name, doc)])], []
 
