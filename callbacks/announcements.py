@@ -214,7 +214,14 @@ class Announcements:
             self._located(
                 found,
                 uid,
-                lambda asset: self._rows.row(start, stop, asset=asset, run=run, data_key=key),
+                lambda asset: self._rows.row(
+                    start,
+                    stop,
+                    first_event=found.seq_nums[0] if found.seq_nums else 0,
+                    asset=asset,
+                    run=run,
+                    data_key=key,
+                ),
             )
         ]
 

@@ -143,6 +143,15 @@ def row_of_datum(datum: Document) -> int:
     )
 
 
+@dataclass(frozen=True)
+class _Last:
+    """The last rows that were announced: where, and which index and seq_num come next."""
+
+    asset: Asset
+    stop: int
+    stop_event: int
+
+
 class StreamRows:
     """Turns the indices of stream datums into rows of their assets.
 
@@ -152,24 +161,41 @@ class StreamRows:
 
     def __init__(self) -> None:
         self._first_indices: dict[tuple[str, str], int] = {}
-        self._ends: dict[tuple[str, str], tuple[Asset, int]] = {}
+        self._last: dict[tuple[str, str], _Last] = {}  # by run and data key
 
-    def row(self, start: int, stop: int, *, asset: Asset, run: str, data_key: str) -> int:
+    def row(
+        self, start: int, stop: int, *, first_event: int, asset: Asset, run: str, data_key: str
+    ) -> int:
         """The row of the index `start` of a stream datum that ends before the index `stop`.
+
+        Parameters
+        ----------
+        start, stop
+            The indices.
+        first_event
+            The seq_num that belongs to `start`.
+        asset, run, data_key
+            Where the rows are, and whose they are.
 
         Raises
         ------
         FrameError
-            If that is before the first row.
+            If that is before the first row; or if documents are missing that would tell.
         """
-        if (run, asset.uid) not in self._first_indices:
-            before, end = self._ends.get((run, data_key), (asset, -1))
-            first = 0
-            if start == end:
-                same_files = replace(before, uid=asset.uid) == asset
-                first = self._first_indices[run, before.uid] if same_files else start
+        last = self._last.get((run, data_key))
+        known = (run, asset.uid) in self._first_indices
+        if last is not None and last.asset.uid != asset.uid and start == last.stop:
+            same_files = replace(last.asset, uid=asset.uid) == asset
+            first = self._first_indices[run, last.asset.uid] if same_files else start
             self._first_indices[run, asset.uid] = first
-        self._ends[run, data_key] = asset, stop
+        elif not known:
+            if start and last is not None and first_event > last.stop_event:
+                raise FrameError(
+                    f"Documents of {data_key!r} before the index {start} were lost, and with them "
+                    f"which row of {asset.path} that is. Reduce the run again when it is complete."
+                )
+            self._first_indices[run, asset.uid] = 0
+        self._last[run, data_key] = _Last(asset, stop, first_event + stop - start)
         row = start - self._first_indices[run, asset.uid]
         if row < 0:
             raise FrameError(f"Index {start} of {data_key!r} is before the first one of its file.")
@@ -178,7 +204,7 @@ class StreamRows:
     def forget(self, run: str) -> None:
         """Drop what is known of a run."""
         self._first_indices = {k: v for k, v in self._first_indices.items() if k[0] != run}
-        self._ends = {k: v for k, v in self._ends.items() if k[0] != run}
+        self._last = {k: v for k, v in self._last.items() if k[0] != run}
 
 
 def _from_stream_resource(document: Document, parameters: Document) -> dict[str, Any]:

@@ -285,39 +285,74 @@ def test_rows_begin_anew_where_indices_go_on_in_another_file() -> None:
     rows = StreamRows()
     first, second, third = (Asset(uid=u, path=f"/{u}.h5") for u in "abc")
     place = {"run": "run", "data_key": "x"}
-    assert rows.row(0, 3, asset=first, **place) == 0
-    assert rows.row(3, 10, asset=first, **place) == 3
-    assert rows.row(10, 12, asset=second, **place) == 0
-    assert rows.row(0, 5, asset=first, run="run", data_key="y") == 0  # a detector of its own
-    assert rows.row(12, 20, asset=second, **place) == 2
-    assert rows.row(20, 21, asset=third, **place) == 0
-    assert rows.row(21, 22, asset=third, **place) == 1
+    assert rows.row(0, 3, first_event=1, asset=first, **place) == 0
+    assert rows.row(3, 10, first_event=4, asset=first, **place) == 3
+    assert rows.row(10, 12, first_event=11, asset=second, **place) == 0
+    assert (
+        rows.row(0, 5, first_event=1, asset=first, run="run", data_key="y") == 0
+    )  # a detector of its own
+    assert rows.row(12, 20, first_event=13, asset=second, **place) == 2
+    assert rows.row(20, 21, first_event=21, asset=third, **place) == 0
+    assert rows.row(21, 22, first_event=22, asset=third, **place) == 1
 
 
 def test_rows_before_the_first() -> None:
     rows = StreamRows()
-    assert rows.row(5, 7, asset=Asset(uid="a", path="/f"), run="r", data_key="x") == 5
-    assert rows.row(7, 9, asset=Asset(uid="b", path="/g"), run="r", data_key="x") == 0
+    assert (
+        rows.row(5, 7, first_event=6, asset=Asset(uid="a", path="/f"), run="r", data_key="x") == 5
+    )
+    assert (
+        rows.row(7, 9, first_event=8, asset=Asset(uid="b", path="/g"), run="r", data_key="x") == 0
+    )
     for start in (6, -1):
         with pytest.raises(FrameError, match=f"Index {start} of 'x' is before the first"):
-            rows.row(start, start + 1, asset=Asset(uid="b", path="/g"), run="r", data_key="x")
+            rows.row(
+                start,
+                start + 1,
+                first_event=start + 1,
+                asset=Asset(uid="b", path="/g"),
+                run="r",
+                data_key="x",
+            )
+
+
+def test_rows_are_not_guessed_when_documents_are_lost() -> None:
+    rows = StreamRows()
+    first, second = (Asset(uid=u, path=f"/{u}.h5") for u in "ab")
+    place = {"run": "run", "data_key": "x"}
+    assert rows.row(0, 3, first_event=1, asset=first, **place) == 0
+    # Is it the file that begins with index 3, 4 or 5?
+    with pytest.raises(FrameError, match="before the index 5 were lost"):
+        rows.row(5, 6, first_event=6, asset=second, **place)
+    # Without a gap in the events the detector was staged again, and counts on.
+    assert rows.row(3, 5, first_event=4, asset=first, **place) == 3
+    assert rows.row(5, 6, first_event=6, asset=second, **place) == 0
+
+
+def test_rows_are_found_when_the_lost_documents_come() -> None:
+    rows = StreamRows()
+    first, second = (Asset(uid=u, path=f"/{u}.h5") for u in "ab")
+    place = {"run": "run", "data_key": "x"}
+    assert rows.row(5, 6, first_event=6, asset=second, **place) == 5  # of a run without the first
+    assert rows.row(0, 5, first_event=1, asset=first, **place) == 0
+    assert rows.row(5, 6, first_event=6, asset=second, **place) == 0
 
 
 def test_rows_go_on_in_the_same_file() -> None:
     """Announced a second time, by another resource."""
     rows = StreamRows()
     place = {"run": "run", "data_key": "x"}
-    assert rows.row(0, 3, asset=Asset(uid="a", path="/f.h5"), **place) == 0
-    assert rows.row(3, 5, asset=Asset(uid="b", path="/f.h5"), **place) == 3
-    assert rows.row(5, 6, asset=Asset(uid="b", path="/f.h5"), **place) == 5
+    assert rows.row(0, 3, first_event=1, asset=Asset(uid="a", path="/f.h5"), **place) == 0
+    assert rows.row(3, 5, first_event=4, asset=Asset(uid="b", path="/f.h5"), **place) == 3
+    assert rows.row(5, 6, first_event=6, asset=Asset(uid="b", path="/f.h5"), **place) == 5
 
 
 def test_rows_are_the_indices_of_a_detector_that_was_staged_again() -> None:
     rows = StreamRows()
     place = {"run": "run", "data_key": "x"}
-    assert rows.row(0, 3, asset=Asset(uid="a", path="/a.h5"), **place) == 0
-    assert rows.row(0, 2, asset=Asset(uid="b", path="/b.h5"), **place) == 0
-    assert rows.row(2, 3, asset=Asset(uid="b", path="/b.h5"), **place) == 2
+    assert rows.row(0, 3, first_event=1, asset=Asset(uid="a", path="/a.h5"), **place) == 0
+    assert rows.row(0, 2, first_event=1, asset=Asset(uid="b", path="/b.h5"), **place) == 0
+    assert rows.row(2, 3, first_event=3, asset=Asset(uid="b", path="/b.h5"), **place) == 2
     rows.forget("run")
     assert not any(vars(rows).values())
 
@@ -326,4 +361,4 @@ def test_rows_of_a_file_whose_beginning_was_not_seen() -> None:
     """Without the first documents of a run the indices are believed, not counted anew."""
     rows = StreamRows()
     asset = Asset(uid="a", path="/a.h5")
-    assert rows.row(7, 9, asset=asset, run="run", data_key="x") == 7
+    assert rows.row(7, 9, first_event=8, asset=asset, run="run", data_key="x") == 7
