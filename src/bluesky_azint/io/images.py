@@ -7,6 +7,7 @@ CBF, EDF, MarCCD, mar345 ...) are read by fabio. The values and their type stay 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -24,6 +25,8 @@ from bluesky_azint.packed import PackedFrames
 # Where detectors put their frames; Dectris numbers the files that its master file links to.
 _USUAL_PLACES = ("/entry/data/data", "/entry/instrument/detector/data")
 _NUMBERED = "data_"
+
+_LONGEST_CBF_HEADER = 2**20
 
 MASK_SUFFIXES = (".npz", ".npy", ".edf", ".tif", ".tiff", ".h5", ".hdf5", ".nxs")
 
@@ -245,6 +248,7 @@ def _reading(source: str) -> Iterator[None]:
 def _fabio_frames(name: str) -> Frames:
     import fabio
 
+    _check_cbf(name)
     image = fabio.open(name)
     if image.data is None or image.data.ndim != 2 or image.incomplete_file:
         image.close()
@@ -264,6 +268,18 @@ def _fabio_frames(name: str) -> Frames:
         read=read,
         close=image.close,
     )
+
+
+def _check_cbf(name: str) -> None:
+    """Make sure that a CBF file is whole: in one without its data fabio searches for ever."""
+    with Path(name).open("rb") as file:
+        start = file.read(_LONGEST_CBF_HEADER)
+    if not start.startswith(b"###CBF"):
+        return
+    marker = start.find(b"\x0c\x1a\x04\xd5")
+    size = re.search(rb"X-Binary-Size:\s*(\d+)", start[: max(marker, 0)])
+    if marker < 0 or (size and Path(name).stat().st_size < marker + 4 + int(size[1][:18])):
+        raise FormatError(f"{name} is cut off.")
 
 
 def _hdf5_frames(name: str, dataset: str) -> Frames:
