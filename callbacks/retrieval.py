@@ -5,8 +5,10 @@ Where this package is installed, every Tiled client gives reduced runs as an `Az
     run = client["reduced"].values().last()
     run.pattern(-1).intensity
     run.patterns["intensity"].sel(q=2.5, method="nearest").plot()
+    run.intensity_at(2.5)  # the same, without reading all the rest
+    run.raw(client["raw"])["primary"]
 
-All of it works while the run is being written: one sees what has come so far.
+A run with several recipes has streams for each: ``run.to_xarray("primary_cake")``. All of it works while the run is being written: one sees what has come so far.
 """
 
 from __future__ import annotations
@@ -46,8 +48,33 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
 
     @property
     def recipe(self) -> Recipe:
-        """What was computed."""
+        """What was computed; of several recipes, the main one."""
         return Recipe.from_dict(self.start["recipe"])
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """All that was computed, by name, the main recipe first."""
+        known = self.start.get("recipes") or {"pattern": self.start["recipe"]}
+        return {name: Recipe.from_dict(recipe) for name, recipe in known.items()}
+
+    def raw(self, catalog: Container) -> BlueskyRunV3:
+        """The raw run.
+
+        Parameters
+        ----------
+        catalog
+            The container for raw runs.
+
+        Raises
+        ------
+        KeyError
+            If it is not there.
+        """
+        from tiled.queries import Key
+
+        for run in catalog.search(Key("start.uid") == self.raw_uid).values():
+            return run
+        raise KeyError(f"{catalog.uri} has no run {self.raw_uid}; is it the one for raw runs?")
 
     @property
     def geometry(self) -> Geometry:
@@ -102,11 +129,30 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
         rows = {key: np.asarray(column[number % length]) for key, column in columns.items()}
         return Pattern(
             radial=self._radial(node),
-            unit=self.recipe.unit,
+            unit=self._recipe_of(node).unit,
             intensity=rows["intensity"],
             sigma=rows.get("sigma"),
             azimuthal=self._azimuthal(node),
         )
+
+    def intensity_at(self, radius: float, stream: str | None = None) -> Floats:
+        """The intensity of all frames in the bin that is nearest to a radius.
+
+        Parameters
+        ----------
+        radius
+            In the unit of the recipe.
+        stream
+            Of which stream; ``"primary"``, or the first if there is none of that name.
+
+        Returns
+        -------
+        Array (rows,), or (rows, npt_azim) of a cake.
+        """
+        node = self._stream(stream)
+        nearest = int(np.abs(self._radial(node) - radius).argmin())
+        column = self._columns(node, ("intensity",))["intensity"]
+        return np.asarray(column[..., nearest], dtype=np.float64)
 
     def to_xarray(
         self, stream: str | None = None, variables: Sequence[str] = ("intensity", "sigma")
@@ -129,7 +175,7 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
         # While the run is written some columns are a block ahead of others.
         length = min(len(column) for column in columns.values())
         values = {key: np.asarray(column[:length]) for key, column in columns.items()}
-        configuration, axes = _configuration(node), self._axes()
+        configuration, axes = _configuration(node), _axes(self._recipe_of(node))
         coordinates: dict[str, Any] = {
             axis: (axis, np.asarray(configuration[axis]), {"units": unit(name).measure})
             for axis, name in axes.items()
@@ -176,7 +222,7 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
         The server takes the radial axes, which stand beside the patterns, for columns with as many
         events as there are bins; they are left out here.
         """
-        axes = self._axes()
+        axes = {axis for recipe in self.recipes.values() for axis in _axes(recipe)}
         for name, doc in super().documents(fill=fill):
             if name == "event":
                 for axis in axes:
@@ -222,20 +268,22 @@ class AzintRun(BlueskyRunV3):  # type: ignore[misc]  # bluesky-tiled-plugins has
             )
         return columns
 
-    def _axes(self) -> dict[str, str]:
-        """Name and unit of each axis of the patterns, the outer one first."""
-        recipe = self.recipe
-        names = [recipe.unit] if recipe.npt_azim is None else [recipe.azimuthal_unit, recipe.unit]
-        return {axis_name(name): name for name in names}
+    def _recipe_of(self, stream: BlueskyEventStreamV3) -> Recipe:
+        """The recipe of a stream, which its configuration names."""
+        return self.recipes.get(_configuration(stream).get("recipe", ""), self.recipe)
 
     def _azimuthal(self, stream: BlueskyEventStreamV3) -> Floats | None:
-        if self.recipe.npt_azim is None:
+        recipe = self._recipe_of(stream)
+        if recipe.npt_azim is None:
             return None
-        name = axis_name(self.recipe.azimuthal_unit)
-        return np.asarray(_configuration(stream)[name], dtype=np.float64)
+        return np.asarray(
+            _configuration(stream)[axis_name(recipe.azimuthal_unit)], dtype=np.float64
+        )
 
     def _radial(self, stream: BlueskyEventStreamV3) -> Floats:
-        return np.asarray(_configuration(stream)[axis_name(self.recipe.unit)], dtype=np.float64)
+        return np.asarray(
+            _configuration(stream)[axis_name(self._recipe_of(stream).unit)], dtype=np.float64
+        )
 
 
 def reduced_runs(catalog: Container, raw_uid: str) -> list[AzintRun]:
@@ -252,6 +300,12 @@ def reduced_runs(catalog: Container, raw_uid: str) -> list[AzintRun]:
 
     found = catalog.search(Key("start.raw_uid") == raw_uid).values()
     return sorted(found, key=lambda run: float(run.start["time"]))
+
+
+def _axes(recipe: Recipe) -> dict[str, str]:
+    """Name and unit of each axis of the patterns, the outer one first."""
+    names = [recipe.unit] if recipe.npt_azim is None else [recipe.azimuthal_unit, recipe.unit]
+    return {axis_name(name): name for name in names}
 
 
 def _configuration(stream: BlueskyEventStreamV3) -> dict[str, Any]:

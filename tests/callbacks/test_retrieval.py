@@ -262,3 +262,56 @@ def test_reduced_runs_of_a_raw_run_are_found_oldest_first(
     found = reduced_runs(tiled.reduced, session.uid)
     assert [run.recipe.npt for run in found] == [60, 30]
     assert reduced_runs(tiled.reduced, "no such run") == []
+
+
+def test_each_stream_has_the_axes_of_its_recipe(tiled: EmbeddedTiled, tmp_path: Path) -> None:
+    cake = replace(RECIPE, npt=20, npt_azim=8, unit="q_A^-1", splitting="no")
+    session = Session(tiled, tmp_path, recipe=None, recipes={"pattern": RECIPE, "cake": cake})
+    session.take(session.describe())
+    session.stop()
+    run = session.reduced
+    session.close()
+    expected = Integrator.from_recipe(GEOMETRY, cake, engine="scipy").integrate(FRAMES)
+    assert expected.azimuthal is not None
+    assert run.recipes == {"pattern": RECIPE, "cake": cake}
+    assert run.recipe == RECIPE
+    assert run.patterns["intensity"].dims == ("time", "two_theta")
+    data = run.to_xarray("primary_cake")
+    assert data["intensity"].dims == ("time", "chi", "q")
+    assert np.array_equal(data["intensity"], expected.intensity)
+    assert np.array_equal(data.coords["q"], expected.radial)
+    assert (data.coords["q"].attrs["units"], data.attrs["unit"]) == ("1/angstrom", "q_A^-1")
+    pattern = run.pattern(1, "primary_cake")
+    assert pattern.unit == "q_A^-1"
+    assert pattern.azimuthal is not None
+    assert np.array_equal(pattern.azimuthal, expected.azimuthal)
+    assert np.array_equal(pattern.radial, expected.radial)
+    assert np.array_equal(pattern.intensity, expected.intensity[1])
+    assert run.pattern(1).azimuthal is None
+    assert np.array_equal(run.pattern(1).intensity, integrate().intensity[1])
+    at = run.intensity_at(expected.radial[7] + 1e-6, "primary_cake")
+    assert np.array_equal(at, expected.intensity[:, :, 7])
+    assert "event" not in [name for name, _ in run.documents()]
+
+
+def test_the_intensity_at_a_radius_is_that_of_the_nearest_bin(session: Session) -> None:
+    session.take(session.describe())
+    session.stop()
+    expected = integrate()
+    between = 0.6 * expected.radial[20] + 0.4 * expected.radial[21]
+    assert np.array_equal(session.reduced.intensity_at(between), expected.intensity[:, 20])
+    assert np.array_equal(session.reduced.intensity_at(1e9), expected.intensity[:, -1])
+
+
+def test_the_raw_run_is_found(session: Session, tiled: EmbeddedTiled, tmp_path: Path) -> None:
+    session.take(session.describe())
+    session.stop()
+    run = session.reduced
+    with pytest.raises(KeyError, match=f"no run {session.uid}"):
+        run.raw(tiled.reduced)
+    with TiledSink(tiled.raw, backup_directory=tmp_path) as raw:
+        raw("start", session.run.start_doc)
+    assert run.raw(tiled.raw).start["uid"] == session.uid
+    assert [found.start["uid"] for found in reduced_runs(tiled.reduced, run.raw_uid)] == [
+        run.start["uid"]
+    ]
