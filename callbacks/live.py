@@ -12,7 +12,7 @@ Nothing of it ever blocks the RunEngine, or raises in it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +26,8 @@ from bluesky_azint.store import CalibrationRecord, CalibrationStore
 
 if TYPE_CHECKING:
     from tiled.client.container import Container
+
+    from bluesky_azint.callbacks.companions.companions import Companions
 
 logger = logging.getLogger(__name__)
 
@@ -56,19 +58,25 @@ class LiveReduction:
         Take the documents of reduced runs with the patterns inside of events, ``listener(name,
         doc)``: `LivePattern`, `ReducedPatterns`, ... The reduction waits for each of them; give a
         slow one as ``BackgroundCallback(listener, name=...)``.
+    recipes
+        Several recipes by name, in place of one, see `Reducer`.
+    companions
+        What else belongs to the frames: darks, monitors, motors ...
     """
 
     def __init__(
         self,
         reduced: Container,
         *,
-        recipe: Recipe,
+        recipe: Recipe | None = None,
         directory: str | PathLike[str],
         store: CalibrationStore | None = None,
         default: Geometry | CalibrationRecord | None = None,
         raw: Container | None = None,
         engine: str = "auto",
         listeners: Sequence[Callable[[str, Any], object]] = (),
+        recipes: Mapping[str, Recipe] | None = None,
+        companions: Companions | None = None,
     ) -> None:
         backup = Path(directory) / "backup"
         self._raw = None if raw is None else TiledSink(raw, backup_directory=backup)
@@ -76,6 +84,8 @@ class LiveReduction:
         self._reducer = Reducer(
             self._reduced,
             recipe=recipe,
+            recipes=recipes,
+            companions=companions,
             directory=directory,
             store=store,
             default=default,

@@ -283,12 +283,17 @@ class RunValues:
         column.put(seq_nums, np.full((1, column.width), np.nan))
         try:
             asset = asset_from_document(resource, frames_per_event=1, root_map=self._root_map)
+            row = self._rows.row(
+                indices.start,
+                indices.stop,
+                first_event=seq_nums.start,
+                asset=asset,
+                run=self.start["uid"],
+                data_key=key,
+            )
         except FrameError as error:
             logger.error("The numbers %r cannot be read: %s", key, error)
             return
-        row = self._rows.row(
-            indices.start, indices.stop, asset=asset, run=self.start["uid"], data_key=key
-        )
         piece = _Piece(asset=asset, row=row, seq_nums=seq_nums)
         stream.pieces.setdefault(key, []).append(piece)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import bluesky.plans as bp
-import bluesky.preprocessors as bpp
 import h5py
 import numpy as np
 import pytest
@@ -167,6 +166,6 @@ def test_step_scans_with_streams(
         default=geometry, directory=tmp_path / "p", companions=Companions(config),
     ) as reducer:  # fmt: skip
         detectors = [i0, blob_detector] if last else [blob_detector, i0]
-        run_engine(bpp.subs_wrapper(bp.scan(detectors, i0, 1, 4, 3), reducer))
+        run_engine(bp.scan(detectors, i0, 1, 4, 3), reducer)
     assert emitted[-1][1]["exit_status"] == "success"
     assert emitted[-1][1]["num_events"] == {"primary": 3}
