@@ -88,6 +88,10 @@ class ReducedRun:
                     reduction = Reduction.of(calibration, recipe, self._settings)
             stream.describe(uid, reduction)
 
+    def has(self, descriptor: str) -> bool:
+        """Whether the frames of a descriptor are reduced here; dark ones are not."""
+        return descriptor in self._streams_of
+
     def needs(self, numbers: FrameNumbers) -> NDArray[np.bool_]:
         """Which of some frames lack a pattern that they can have."""
         needed: NDArray[np.bool_] = np.logical_or.reduce(
@@ -101,10 +105,19 @@ class ReducedRun:
             stream.reduce(batch, conditions) for stream in self._streams_of[batch.descriptor]
         )
 
-    def take(self, recipe: str, numbers: FrameNumbers, result: IntegrationResult | None) -> int:
-        """Take the patterns of some frames by a recipe; gives how many have one now."""
-        streams = self._streams_of[numbers.descriptor]
-        return sum(stream.take(numbers, result) for stream in streams if stream.recipe == recipe)
+    def take(
+        self,
+        recipe: str,
+        numbers: FrameNumbers,
+        result: IntegrationResult | None,
+        conditions: str = "",
+    ) -> int:
+        """Take the patterns of some frames by a recipe, see `ReducedStream.take`."""
+        return sum(
+            stream.take(numbers, result, conditions)
+            for stream in self._streams_of[numbers.descriptor]
+            if stream.recipe == recipe
+        )
 
     def missing(self, counts: Mapping[str, int]) -> dict[str, list[int]]:
         """The seq_nums of events that lack a pattern, and may yet have one, by stream.

@@ -394,7 +394,8 @@ class Reducer(DocumentRouter):
     def _reduced(self, numbers: FrameNumbers) -> ReducedRun | None:
         """The reduced run that some frames belong to; None for those that nobody wants."""
         raw = self._runs.get(self._run_of.get(numbers.descriptor, ""))
-        return None if raw is None else raw.reduced.get(numbers.data_key)
+        reduced = None if raw is None else raw.reduced.get(numbers.data_key)
+        return reduced if reduced is not None and reduced.has(numbers.descriptor) else None
 
     @contextmanager
     def _noted(self, doc: Mapping[str, Any]) -> Iterator[None]:

@@ -21,6 +21,7 @@ from bluesky_azint.callbacks.reduced_run import ReducedRun
 from bluesky_azint.callbacks.reduced_stream import ReducedStream
 from bluesky_azint.callbacks.reducer import Reducer
 from bluesky_azint.callbacks.reduction import Reduction
+from bluesky_azint.callbacks.reprocessing.unread import UnreadFrames
 from bluesky_azint.reduction.result import IntegrationResult
 
 if TYPE_CHECKING:
@@ -216,14 +217,13 @@ class _SeenRun(ReducedRun):
     stream_type = _SeenStream
 
 
-class _Looking(Reducer):
+class _Looking(UnreadFrames):
     """Finds the frames that were announced, and those that have patterns."""
 
     run_type = _SeenRun
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  of a Reducer
-        # What belongs to frames does not matter here.
-        super().__init__(self._told, **{**options, "continues": True, "companions": None})
+        super().__init__(self._told, **{**options, "continues": True})
         self._names: dict[str, str] = {}  # of streams, by descriptor
         self._uids: dict[str, str] = {}  # of reduced runs, by data key
         self._needed: dict[str, dict[tuple[str, int], bool]] = {}  # by data key, stream and frame

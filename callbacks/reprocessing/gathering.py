@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bluesky_azint.callbacks.frames import FrameNumbers
 from bluesky_azint.callbacks.outputs import Emit
-from bluesky_azint.callbacks.reducer import Reducer
 from bluesky_azint.callbacks.reprocessing.tasks import Calibrations, Job, Span, TaskResult
+from bluesky_azint.callbacks.reprocessing.unread import UnreadFrames
 from bluesky_azint.callbacks.resolve import ResolvedCalibration, detector_name
 from bluesky_azint.callbacks.settings import Settings
 from bluesky_azint.errors import AzintError, FrameError
@@ -50,7 +50,7 @@ class Reprocessed:
     reduced: int
 
 
-class Gathering(Reducer):
+class Gathering(UnreadFrames):
     """Takes the documents of one raw run, notes its frames without reading them, and gets patterns.
 
     Parameters
@@ -81,7 +81,12 @@ class Gathering(Reducer):
         given: Geometry | CalibrationRecord | None = None,
     ) -> None:
         super().__init__(
-            self._emit, directory=directory, store=store, default=default, **job.options()
+            self._emit,
+            directory=directory,
+            store=store,
+            default=default,
+            companions=job.make_companions(),
+            **job.options(),
         )
         self._consumer = emit
         own = {f.name: getattr(self._settings, f.name) for f in fields(Settings) if f.init}
@@ -130,7 +135,9 @@ class Gathering(Reducer):
         before = sum(self._reduced_frames.values())
         for patterns in result.patterns:
             key = patterns.numbers.data_key
-            done = raw.reduced[key].take(patterns.recipe, patterns.numbers, patterns.result)
+            done = raw.reduced[key].take(
+                patterns.recipe, patterns.numbers, patterns.result, patterns.conditions
+            )
             if patterns.recipe == next(iter(self._settings.recipes_of(key))):
                 self._reduced_frames[key] = self._reduced_frames.get(key, 0) + done
         elsewhere = "" if result.host == socket.gethostname() else f" (On {result.host}.)"

@@ -67,6 +67,18 @@ class Job:
         names = ("recipes", "chosen", "engine", "data_keys", "root_map", "roots", "timeout")
         return {name: getattr(self, name) for name in names}
 
+    def make_companions(self) -> Companions | None:
+        """What gives frames what belongs to them; None if nothing does."""
+        if self.companions is None:
+            return None
+        return Companions(
+            self.companions,
+            directory=self.darks,
+            root_map=self.root_map,
+            roots=self.roots,
+            timeout=self.timeout,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -95,11 +107,20 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patterns:
-    """The patterns of some frames by one recipe; None for frames that cannot be reduced."""
+    """The patterns of some frames by one recipe.
+
+    Parameters
+    ----------
+    recipe
+        Its name.
+    numbers, result, conditions
+        See `ReducedStream.take`.
+    """
 
     recipe: str
     numbers: FrameNumbers
     result: IntegrationResult | None
+    conditions: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,7 +202,11 @@ class _WorkerStream(ReducedStream):
         without_frames = FrameNumbers(
             **{f.name: getattr(numbers, f.name) for f in fields(FrameNumbers)}
         )
-        self.kept.append(Patterns(recipe=self.recipe, numbers=without_frames, result=result))
+        self.kept.append(
+            Patterns(
+                recipe=self.recipe, numbers=without_frames, result=result, conditions=conditions
+            )
+        )
         return 0 if result is None else numbers.indices.size
 
 
@@ -207,16 +232,9 @@ class _Worker(Reducer):
     run_type = _WorkerRun
 
     def __init__(self, job: Job, settings: Settings, spans: Sequence[Span]) -> None:
-        companions = None
-        if job.companions is not None:
-            companions = Companions(
-                job.companions,
-                directory=job.darks,
-                root_map=job.root_map,
-                roots=job.roots,
-                timeout=job.timeout,
-            )
-        super().__init__(_nobody_hears, flavour="inline", companions=companions, **job.options())
+        super().__init__(
+            _nobody_hears, flavour="inline", companions=job.make_companions(), **job.options()
+        )
         self._settings = settings
         self._spans = spans
         self.patterns: list[Patterns] = []

@@ -21,6 +21,7 @@ from bluesky_azint import Recipe
 from bluesky_azint.callbacks import Reducer
 from bluesky_azint.callbacks.companions.companions import Companions
 from bluesky_azint.callbacks.companions.config import CompanionsConfig, DarkConfig, Quantity
+from bluesky_azint.callbacks.reprocessing.backfill import look
 from bluesky_azint.callbacks.reprocessing.pools import dask_pool, local_pool
 from bluesky_azint.callbacks.reprocessing.reprocessor import Reprocessor
 from bluesky_azint.callbacks.reprocessing.tasks import Job
@@ -154,6 +155,7 @@ def test_what_belongs_to_frames(tmp_path: Path) -> None:
     bundle = run.describe(external=None, shape=(ROWS, COLUMNS), keys={"i0": number})
     for seq_num, frame in enumerate(FRAMES, start=1):
         run.event(bundle, seq_num, det=frame, i0=seq_num / 7)
+    run.event(dark, 3, det=FRAMES[0] // 10)
     run.stop()
     config = CompanionsConfig(monitor=(Quantity(key="i0"),), dark=DarkConfig())
     expected = live(run, tmp_path, companions=Companions(config))
@@ -162,7 +164,16 @@ def test_what_belongs_to_frames(tmp_path: Path) -> None:
     assert changed[6:].max() < 0.95
     assert changed[:6].min() > 1.05
     job = replace(JOB, companions={"": config}, darks=tmp_path / "darks")
-    check_same(expected, again(run, tmp_path, Inline(), job=job))
+    found = again(run, tmp_path, Inline(), job=job)
+    check_same(expected, found)
+    told = [
+        emitted.of("descriptor")[0]["configuration"]["azint"]["data"]
+        for emitted in (expected, found)
+    ]
+    assert told[0].get("conditions") == told[1].get("conditions")
+    assert "i0" in told[1]["conditions"]
+    options = {"recipes": RECIPES, "directory": tmp_path / "seen", "companions": Companions(config)}
+    assert look(run.documents, default=GEOMETRY, **options)["det"].frames == 9
 
 
 def test_pages_of_events(tmp_path: Path) -> None:
