@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from bluesky_azint.callbacks.companions.conditions import Stand, axes_problem
 from bluesky_azint.callbacks.service.ends import FromPython, FromRedis, Sinks, Source, read_source
 from bluesky_azint.callbacks.service.sections import (
     Calibrations,
@@ -103,7 +104,10 @@ def _read(path: Path, table: Table) -> ServiceConfig:
     source = read_source(table.table("source"))
     recipes = {name: read_recipe(entry) for name, entry in table.table("recipes").tables().items()}
     recipes = recipes or {"pattern": Recipe()}
-    detectors = table.table("detectors").tables()
+    sections = table.table("detectors").tables()
+    detectors = {key: Detector.read(entry, list(recipes)) for key, entry in sections.items()}
+    for key, detector in detectors.items():
+        _check_axes(sections[key], detector, recipes)
     sinks = Sinks.read(table.table("sinks"))
     if (
         isinstance(source, FromRedis)
@@ -126,6 +130,15 @@ def _read(path: Path, table: Table) -> ServiceConfig:
         ),
         engine=Computing.read(table.table("engine")),
         recipes=recipes,
-        detectors={key: Detector.read(entry, list(recipes)) for key, entry in detectors.items()},
+        detectors=detectors,
         sinks=sinks,
     )
+
+
+def _check_axes(table: Table, detector: Detector, recipes: Mapping[str, Recipe]) -> None:
+    """Where energy or motors may change the geometry, all patterns need the same axes."""
+    if not detector.companions.changes_geometry:
+        return
+    for name in detector.recipes:
+        if name in recipes and (problem := axes_problem(Stand(moves=True), recipes[name])):
+            table.fault("recipes", f"{problem} The recipe is {name!r}.")

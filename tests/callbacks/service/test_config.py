@@ -422,3 +422,13 @@ def test_what_is_named_is_looked_for(tmp_path: Path) -> None:
     assert "127.0.0.1" in found["sinks.zmq"].answer
     assert found["engine"] == Finding("engine", True, "scipy")
     assert "GB free" in found["service.directory"].answer
+
+
+def test_energy_and_motors_need_recipes_with_ranges(tmp_path: Path) -> None:
+    moving = '[detectors.det]\ngeometry.dist = "det_z"\n'
+    found = faults(tmp_path, LEAST + "[recipes.pattern]\nnpt = 10\n" + moving)
+    assert "no radial_range" in found["detectors.det.recipes"]
+    config = read(
+        tmp_path, LEAST + "[recipes.pattern]\nnpt = 10\nradial_range = [0.1, 5]\n" + moving
+    )
+    assert config.detector("det").companions.changes_geometry
