@@ -197,7 +197,7 @@ def hostile_values(place: Place) -> list[Any]:
         10**5000, 0.5, 1e300, float("nan"), float("inf"), np.int64(-5), np.float32(2), 1j,
     ]  # fmt: skip
     deep: list[Any] = []
-    for _ in range(400):
+    for _ in range(100):
         deep = [deep]
     others = [
         [], {}, [None], [[1, 2], [3]], {"a": {"b": None}}, {1: 2}, {"start": 0, "stop": 10**9},
@@ -215,7 +215,8 @@ def hostile_values(place: Place) -> list[Any]:
 def hostile_documents(place: Place) -> st.SearchStrategy[Documents]:
     """A sound run, of which some is missing, doubled, disordered and replaced."""
     run = sound_run(place)
-    values = st.sampled_from(hostile_values(place))
+    # Copies, for they may be changed in turn.
+    values = st.sampled_from(hostile_values(place)).map(deepcopy)
     paths = st.sampled_from(hostile_paths(place))
     names = st.sampled_from(
         [

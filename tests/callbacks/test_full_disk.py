@@ -26,7 +26,8 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path, when: str, kept: int) -
     first, second = told["stops"]
     assert first["exit_status"] == "fail"
     assert f"without a pattern: {40 - kept} of 40" in first["reason"]
-    assert len(told["first"]) == kept
+    # Of the row that failed some columns may be there.
+    assert kept <= len(told["first"]) <= kept + 1
     assert second["exit_status"] == "success"
     assert told["second"] == list(range(40))
     assert [path.name for path in tmp_path.iterdir()] == [told["file"]]
