@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from bluesky.utils import MsgGenerator
 from ophyd.sim import SynAxis, SynSignal
 
 import bluesky_azint as ba
-from bluesky_azint.callbacks import EmbeddedTiled
+from bluesky_azint.callbacks import EmbeddedTiled, LiveReduction
+from bluesky_azint.callbacks.service.config import read_config
 from bluesky_azint.devices import ClassicSimulatedDetector
 from bluesky_azint.devices.powder import debye_scherrer
 from bluesky_azint.store import DirectoryStore
@@ -75,3 +78,43 @@ def test_a_detector_is_calibrated_as_the_readme_says(
     for geometry in (ba.Geometry.from_poni("new.poni"), store.records("det")[0].geometry):
         assert geometry.dist == pytest.approx(truth.dist, abs=2e-5)
         assert geometry.rot1 == pytest.approx(truth.rot1, abs=5e-4)
+
+
+def test_the_configuration_of_the_readme_is_right(tmp_path: Path) -> None:
+    (recipes,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    path = tmp_path / "azint.toml"
+    path.write_text('[service]\ndirectory = "."\n[files]\nroots = ["."]\n' + recipes)
+    config = read_config(path)
+    assert list(config.recipes) == ["pattern", "cake"]
+    companions = config.detector("det").companions
+    assert [quantity.key for quantity in companions.monitor] == ["i0", "exposure_time"]
+    assert companions.dark is not None
+    assert companions.dark.max_age == 3600
+
+
+def test_a_plan_decides_as_the_readme_says(
+    snippets: list[str], run_engine: RunEngine, tiled: EmbeddedTiled
+) -> None:
+    """The pieces have no frames of their own; they are put together here."""
+    (in_a_plan,) = (snippet for snippet in snippets if "wait_for_reduction" in snippet)
+    names: dict[str, Any] = {}
+    lines = [line for line in in_a_plan.splitlines() if "import" in line]
+    exec("\n".join(lines), names)
+    patterns = names["ReducedPatterns"]()
+    seen: list[float] = []
+    det = SynSignal(name="det", func=lambda: np.full((50, 60), 7, dtype=np.uint16))
+    det.trigger()
+
+    def plan() -> MsgGenerator[None]:
+        uid = yield from bps.open_run()
+        yield from bps.trigger_and_read([det])
+        pattern = yield from names["wait_for_reduction"](patterns, uid, 1)
+        seen.append(float(pattern.intensity.max()))
+        yield from bps.close_run()
+
+    with LiveReduction(
+        tiled.reduced, recipe=ba.Recipe(npt=50), default=GEOMETRY, directory=Path("reduced"),
+        listeners=[names["LivePattern"](), patterns],
+    ) as live:  # fmt: skip
+        run_engine(plan(), live)
+    assert seen[0] >= 7.0

@@ -256,7 +256,8 @@ def test_each_entry_of_a_recipe_that_is_wrong_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_belongs_to_a_frame_is_checked(tmp_path: Path, entries: str, what: str) -> None:
-    (sentence,) = faults(tmp_path, f"{LEAST}[detectors.det]\n{entries}").values()
+    recipe = "[recipes.pattern]\nradial_range = [0.1, 5]\n"
+    (sentence,) = faults(tmp_path, f"{LEAST}{recipe}[detectors.det]\n{entries}").values()
 
     assert what in sentence
 
