@@ -165,6 +165,11 @@ class ReducedRun:
                 reason,
             )
 
+    @property
+    def failed(self) -> bool:
+        """Whether patterns cannot be written any more, as when the disk was full."""
+        return any(stream.failed for streams in self._streams.values() for stream in streams)
+
     def leave(self) -> None:
         """Close the files, and tell nobody: the run goes on elsewhere."""
         for streams in self._streams.values():

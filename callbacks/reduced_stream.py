@@ -65,6 +65,11 @@ class ReducedStream:
         Opens the outputs.
     troubles
         Takes what goes wrong.
+
+    Attributes
+    ----------
+    failed
+        Whether the last patterns could not be written, and none will be until somebody goes on.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class ReducedStream:
         self._outputs: list[Output] = []
         self._coverage = Coverage()
         self._told_of_empty = False
+        self.failed = False
 
     def describe(self, descriptor: str, reduction: Reduction | None) -> None:
         """Take a descriptor, by its uid, and how its frames are reduced; None if they are not.
@@ -149,11 +155,13 @@ class ReducedStream:
         if result is None:
             return 0
         self._tell_of_empty(result, numbers)
+        self.failed = True
         with self._troubles.noted():
             if segment.output is None or numbers.indices.min() < segment.first_frame:
                 self._begin(segment, reduction, numbers, result, conditions)
             self._write(segment, numbers, result, places)
             self._coverage.mark(numbers.indices, numbers.seq_nums, places)
+            self.failed = False
             return int(np.count_nonzero(places))
         self._coverage.mark(numbers.indices, numbers.seq_nums, np.full_like(places, NOWHERE))
         return 0

@@ -308,12 +308,26 @@ class Reducer(DocumentRouter):
         """Whether a raw run is under way here."""
         return uid in self._runs
 
+    def has_failed(self, uid: str) -> bool:
+        """Whether patterns of a raw run cannot be written any more; `forget` it, and begin again."""
+        raw = self._runs.get(uid)
+        return raw is not None and any(reduced.failed for reduced in raw.reduced.values())
+
+    def forget(self, uid: str) -> None:
+        """Close the files of a raw run, and leave it to whoever goes on with it, see `continues`."""
+        raw = self._runs.pop(uid, None)
+        for reduced in raw.reduced.values() if raw else ():
+            reduced.leave()
+        self._run_of = {link: run for link, run in self._run_of.items() if run != uid}
+        for _ in self._source("stop", {"run_start": uid}):
+            pass
+        if self._companions is not None:
+            self._companions.abandon(uid)
+
     def leave(self) -> None:
         """Close all files, and leave the runs that are under way to another one, see `continues`."""
-        for raw in self._runs.values():
-            for reduced in raw.reduced.values():
-                reduced.leave()
-        self._runs.clear()
+        for uid in list(self._runs):
+            self.forget(uid)
         self._source.close()
         if self._companions is not None:
             self._companions.close()

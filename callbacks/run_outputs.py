@@ -222,11 +222,15 @@ class RunOutputs:
         )
 
     def _path(self, stream: str) -> Path | None:
-        """``00012_eiger_primary_3f2a9c1d.nxs``: scan, images, stream, and start of the uid."""
+        """``00012_eiger_primary_3f2a9c1d.nxs``: scan, images, stream, and start of the uid.
+
+        That of a run that is continued is longer: such a file is replaced without being asked for.
+        """
         if self._settings.directory is None:
             return None
         uid = next(iter(self._runs.values())).start_doc["uid"]
         scan = self._raw_start.get("scan_id")
         parts = [f"{scan:05d}"] if isinstance(scan, int) else []
-        name = "_".join([*parts, self._data_key, stream, uid[:8]])
+        short = uid.replace("-", "")[: 16 if self._settings.continues else 8]
+        name = "_".join([*parts, self._data_key, stream, short])
         return self._settings.directory / (re.sub(r"[^\w.-]", "-", name) + ".nxs")

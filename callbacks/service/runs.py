@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bluesky_azint.callbacks.data_keys import frames_per_event, image_keys
+from bluesky_azint.callbacks.frames import MOST_AT_ONCE
 
 Document = Mapping[str, Any]
 
@@ -14,6 +16,7 @@ class RunIndex:
     """Remembers the documents that others refer to."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # one thread takes documents while another forgets runs
         self._run_of: dict[str, str] = {}  # by descriptor, resource and stream resource
         self._frames: dict[str, int] = {}  # of an event, by descriptor, where it has images
         self._keys: dict[str, str] = {}  # by stream resource
@@ -32,9 +35,10 @@ class RunIndex:
                 return self._run_of.get(doc["descriptor"], "")
 
     def take(self, name: str, doc: Document, run: str) -> None:
-        """Take a document of a run; with its stop the run is forgotten."""
+        """Take a document of a run."""
         if name in ("descriptor", "resource", "stream_resource"):
-            self._run_of[doc["uid"]] = run
+            with self._lock:
+                self._run_of[doc["uid"]] = run
         if name == "descriptor":
             images = image_keys(doc)
             self._images[doc["uid"]] = frozenset(images)
@@ -55,13 +59,14 @@ class RunIndex:
         if name == "stream_datum":
             images = self._images.get(doc["descriptor"], frozenset())
             if self._keys.get(doc["stream_resource"]) in images:
-                return int(doc["indices"]["stop"] - doc["indices"]["start"])
+                return min(int(doc["indices"]["stop"] - doc["indices"]["start"]), MOST_AT_ONCE)
         return 0
 
     def forget(self, runs: Iterable[str]) -> None:
         """Drop what belongs to some runs."""
         gone = set(runs)
-        links = {link for link, run in self._run_of.items() if run in gone}
-        for table in (self._run_of, self._frames, self._keys, self._images):
-            for link in links:
-                table.pop(link, None)
+        with self._lock:
+            links = {link for link, run in self._run_of.items() if run in gone}
+            for table in (self._run_of, self._frames, self._keys, self._images):
+                for link in links:
+                    table.pop(link, None)

@@ -19,9 +19,11 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from bluesky_azint.callbacks.backup import read_documents
 from bluesky_azint.callbacks.reducer import Reducer
 from bluesky_azint.callbacks.service.catalogue import RawCatalogue
 from bluesky_azint.callbacks.service.config import ServiceConfig
@@ -47,7 +49,7 @@ from bluesky_azint.callbacks.soundness import check_document
 from bluesky_azint.callbacks.tiled_sink import TiledSink, backup_name
 from bluesky_azint.callbacks.transports.source import CONNECTED
 from bluesky_azint.callbacks.worker import BackgroundCallback, Failure
-from bluesky_azint.errors import AzintError, DocumentError, StoreError
+from bluesky_azint.errors import AzintError, DocumentError, FormatError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +58,12 @@ Document = Mapping[str, Any]
 TICK_SECONDS = 0.2
 RESTORE_SECONDS = 5.0
 LOOK_SECONDS = 300.0  # for raw runs of which no document came
+LOOK_BACK_SECONDS = 7 * 86400.0
 ABANDON_SECONDS = 6 * 3600.0  # a scan may be paused over lunch
 BEHIND_SECONDS = 5.0
 _TROUBLES_KEPT = 10
 _STARTED = "first-start"
+_ANNOUNCING = ("descriptor", "stream_resource", "stream_datum")
 
 
 class Service:
@@ -87,8 +91,11 @@ class Service:
         self._troubles: deque[str] = deque(maxlen=_TROUBLES_KEPT)
         self._index = RunIndex()
         self._endings: dict[str, Ending] = {}
-        self._lock = threading.Lock()  # of the endings
+        self._settling: dict[str, tuple[bool, int]] = {}  # complete? and what Tiled must have taken
+        self._lock = threading.Lock()  # of these two
         self._frames_in = self._frames_handled = self._orphans = 0
+        self._orphans_looked_up = 0
+        self._stuck: set[Path] = set()  # backups that Tiled did not take
         self._stopping = threading.Event()
         self._catalogue: RawCatalogue | None = None
         self._sinks: dict[str, Any] = {}
@@ -128,6 +135,9 @@ class Service:
             What the source raises.
         """
         try:
+            # Before documents come that refer to these.
+            for uid, name, doc in self._journal.links():
+                self._index.take(name, doc, uid)
             for known in self._journal.open_runs():
                 self._replay(known.uid)
             self._state, self._since = RUNNING, time.time()
@@ -190,14 +200,19 @@ class Service:
                 )
             return
         known = self._journal.run(uid)
-        if known is not None and known.state == "done":
+        with self._lock:
+            complete, _ = self._settling.get(uid, (False, 0))
+            given_up = uid in self._settling and not complete
+            if given_up:
+                del self._settling[uid]
+        if complete or (known is not None and known.state == "done"):
             return
         self._index.take(name, doc, uid)
         try:
             self._journal.append(uid, name, doc)
         except AzintError as error:
             self._note(f"{error} The documents are handled, and are lost if the service ends.")
-        if known is not None and known.state == "incomplete":
+        if given_up or (known is not None and known.state == "incomplete"):
             logger.info("Run %s goes on.", uid)
             self._replay(uid)
             return
@@ -247,25 +262,31 @@ class Service:
         self._try_to_end(uid)
 
     def _try_to_end(self, uid: str) -> None:
-        ending = self._endings[uid]
-        stop = self._stop_of(ending)
+        with self._lock:
+            ending = self._endings.get(uid)
+        if ending is None:
+            return
+        try:
+            self._end_or_wait(ending)
+        finally:
+            ending.later()
+
+    def _end_or_wait(self, ending: Ending) -> None:
+        uid, stop = ending.uid, self._stop_of(ending)
+        if self._reducer.has_failed(uid):
+            self._reducer.forget(uid)
+            self._take_all(self._journal.documents(uid))
         if ending.documents is not None:
             # First what the catalogue has: where they differ, those that came are right.
-            for name, doc in ending.documents:
-                if name != "stop":
-                    self._reducer(name, doc)
+            self._take_all(ending.documents)
             ending.documents = None
-            for name, doc in self._journal.documents(uid):
-                if name != "stop":
-                    self._reducer(name, doc)
+            self._take_all(self._journal.documents(uid))
         elif stop is not None and ending.wait > 1.0:
             self._fill_gaps(uid, stop)
         if stop is not None and self._is_complete(stop):
             self._finish(uid, stop, complete=True)
         elif ending.hopeless:
             self._finish(uid, stop, complete=False)
-        else:
-            ending.later()
 
     def _stop_of(self, ending: Ending) -> Document | None:
         stops = [doc for name, doc in ending.documents or () if name == "stop"]
@@ -280,11 +301,16 @@ class Service:
 
     def _fill_gaps(self, uid: str, stop: Document) -> None:
         """Take what can be told between the documents that came, and these again: files are late."""
-        documents = list(self._journal.documents(uid))
-        for datum in lost_announcements([*documents, ("stop", stop)]):
+        came = self._journal.documents(uid)
+        few = [(name, doc) for name, doc in came if name in _ANNOUNCING]  # others may hold frames
+        for datum in lost_announcements([*few, ("stop", stop)]):
             self._reducer("stream_datum", datum)
+        self._take_all(self._journal.documents(uid))
+
+    def _take_all(self, documents: Iterable[tuple[str, Document]]) -> None:
+        """Have the Reducer take the documents of a run, but for its end."""
         for name, doc in documents:
-            if name != "stop":
+            if name != "stop" and not self._stopping.is_set():
                 self._reducer(name, doc)
 
     def _finish(self, uid: str, stop: Document | None, *, complete: bool) -> None:
@@ -297,10 +323,26 @@ class Service:
                 f"Run {uid} is not reduced completely; the stop document of the reduced run tells "
                 "why. `bluesky-azint backfill` tries again."
             )
-        self._journal.end(uid, complete=complete)
-        self._index.forget([uid])
+        sink = self._sinks.get("tiled")
         with self._lock:
+            self._settling[uid] = complete, sink.given if sink is not None else 0
             self._endings.pop(uid, None)
+        if sink is None:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Note the end of runs that Tiled, or a backup, has by now: a service may be killed before."""
+        sink = self._sinks.get("tiled")
+        done = sink.done if sink is not None else 0
+        with self._lock:
+            settled = [(uid, it) for uid, it in self._settling.items() if it[1] <= done]
+        for uid, (complete, given) in settled:
+            self._journal.end(uid, complete=complete)
+            with self._lock:
+                if self._settling.get(uid) == (complete, given):
+                    del self._settling[uid]
+            if complete:
+                self._index.forget([uid])
 
     # In the thread of the clock.
 
@@ -308,12 +350,14 @@ class Service:
         looked = restored = -LOOK_SECONDS
         while not self._stopping.wait(TICK_SECONDS):
             now = time.monotonic()
+            self._safely(self._settle)
             self._safely(self._see_to_endings)
             if now > restored + RESTORE_SECONDS:
                 restored = now
                 self._safely(self._restore)
                 self._safely(self._see_to_quiet_runs)
-            if now > looked + LOOK_SECONDS:
+            patience = self._config.service.quiet_seconds if self._has_lost_track else LOOK_SECONDS
+            if now > looked + patience:
                 looked = now
                 self._safely(self._look_for_missed_runs)
 
@@ -331,27 +375,29 @@ class Service:
             due = [ending for ending in self._endings.values() if ending.due]
         for ending in due:
             ending.busy = True
-            self._ask_catalogue(ending)
+            ending.documents = self._documents_of(ending.uid)
             self._worker("ending", {"uid": ending.uid})
 
-    def _ask_catalogue(self, ending: Ending) -> None:
+    def _documents_of(self, uid: str) -> list[tuple[str, dict[str, Any]]] | None:
+        """What the raw catalogue has of a run that has ended; None if it has nothing, or is away."""
         if self._catalogue is None or not self._catalogue.has_raw:
-            return
+            return None
         try:
-            ending.documents = self._catalogue.documents(ending.uid)
+            return self._catalogue.documents(uid)
         except StoreError as error:
             self._note(str(error))
+            return None
 
     def _see_to_quiet_runs(self) -> None:
         """End runs whose stop document was lost, or never written."""
         now = time.time()
         for known in self._journal.open_runs():
-            silent = now - known.last
-            if known.uid in self._endings or silent < self._config.service.quiet_seconds:
+            silent = abs(now - known.last)  # clocks are set back, too
+            with self._lock:
+                busy = known.uid in self._endings or known.uid in self._settling
+            if busy or silent < self._config.service.quiet_seconds:
                 continue
-            documents = None
-            if self._catalogue is not None and self._catalogue.has_raw:
-                documents = self._catalogue.documents(known.uid)
+            documents = self._documents_of(known.uid)
             if documents is None and silent < ABANDON_SECONDS:
                 continue
             patience = self._config.service.patience_seconds if documents is not None else 0.0
@@ -368,11 +414,18 @@ class Service:
         """Note raw runs of which no document came, that they are reduced when they are quiet."""
         if self._catalogue is None or not self._catalogue.has_raw:
             return
-        since = float(self._journal.fact(_STARTED) or time.time())
+        orphans = self._orphans
+        # The journal does not know of runs for ever.
+        since = max(float(self._journal.fact(_STARTED) or 0), time.time() - LOOK_BACK_SECONDS)
         for uid in self._catalogue.uids_since(since):
             if self._journal.run(uid) is None:
                 logger.info("Of run %s no document came; the raw catalogue has it.", uid)
                 self._journal.note(uid)
+        self._orphans_looked_up = orphans
+
+    @property
+    def _has_lost_track(self) -> bool:
+        return self._orphans > self._orphans_looked_up
 
     def _restore(self) -> None:
         """Write into Tiled what it did not take before."""
@@ -380,9 +433,26 @@ class Service:
         if self._catalogue is None or sink is None:
             return
         writing = {backup_name(uid) for uid in sink.runs}
-        for backup in sorted(self._backup.glob("*.jsonl")):
-            if backup.name not in writing and not backup.name.endswith(".databroker.jsonl"):
+        for backup in sorted(self._backup.glob("*.jsonl"), key=lambda it: (it in self._stuck, it)):
+            if backup.name in writing or backup.name.endswith(".databroker.jsonl"):
+                continue
+            if self._may_go_on(backup):
+                continue
+            try:
                 self._catalogue.restore(backup)
+            except StoreError:
+                self._stuck.add(backup)  # the others have their turn first, next time
+                raise
+            self._stuck.discard(backup)
+
+    def _may_go_on(self, backup: Path) -> bool:
+        """Whether a backup is of a run that is not at its end, and will be written again."""
+        try:
+            _, start = next(read_documents(backup))
+        except (FormatError, StopIteration):
+            return False
+        known = self._journal.run(str(start.get("raw_uid")))
+        return known is not None and known.state == "open"
 
     # In any thread.
 
@@ -412,6 +482,7 @@ class Service:
         self._worker.close()
         self._reducer.leave()
         close_all({**self._sinks, **self._listeners})
+        self._safely(self._settle)
         if self._catalogue is not None:
             self._catalogue.close()
         self._journal.close()

@@ -201,3 +201,26 @@ def test_what_the_bus_has_lost_is_in_the_raw_catalogue(
         (run,) = reduced_runs(tiled.reduced, uid)
         assert run.metadata["stop"]["exit_status"] == "success"
         np.testing.assert_array_equal(run["primary"]["intensity"].read(), expected[0])
+
+
+def test_a_disk_that_was_full_is_written_to_again(
+    folder: Path, documents: Documents, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bluesky_azint.io.nexus import AzintWriter
+
+    real, full = AzintWriter.write, [True]
+
+    def write(self: AzintWriter, rows: Any, *args: Any, **options: Any) -> None:
+        if full and 20 in rows:
+            raise OSError(28, "No space left on device")
+        real(self, rows, *args, **options)
+
+    monkeypatch.setattr(AzintWriter, "write", write)
+    uid = documents[0][1]["uid"]
+    with running(configured(folder), documents) as service:
+        wait_for(lambda: uid in service._endings)
+        assert service.status().frames_out < 40
+        full.clear()
+        wait_for(lambda: state_of(service, uid) == "done")
+    for found, right in zip(rows(folder / "state/patterns"), expected, strict=True):
+        np.testing.assert_array_equal(found, right)
