@@ -135,6 +135,16 @@ class TiledSink:
         return [sink], []
 
     @property
+    def given(self) -> int:
+        """How many documents came so far."""
+        return self._worker.given
+
+    @property
+    def done(self) -> int:
+        """How many of them are done with: a run with its stop is in Tiled then, or in a backup."""
+        return self._worker.health.done
+
+    @property
     def runs(self) -> frozenset[str]:
         """The uids of the runs that are being written."""
         return frozenset(self._runs.copy())

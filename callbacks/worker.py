@@ -218,6 +218,12 @@ class BackgroundCallback:
             return tuple(self._errors)
 
     @property
+    def given(self) -> int:
+        """How many documents it was given so far: all are done with when its health tells so many."""
+        with self._changed:
+            return self._done + len(self._queue)
+
+    @property
     def health(self) -> Health:
         """How it is getting on right now."""
         with self._changed:

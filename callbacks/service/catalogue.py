@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bluesky_azint.callbacks.server import RUNS_SPEC
 from bluesky_azint.callbacks.service.catalogues import connect, container_at
 from bluesky_azint.callbacks.service.sections import Catalogue
-from bluesky_azint.errors import AzintError, StoreError
+from bluesky_azint.errors import AzintError, ConfigError, FormatError, StoreError
 
 if TYPE_CHECKING:
     from tiled.client.container import Container
@@ -44,14 +45,21 @@ class RawCatalogue:
         return bool(self._catalogue.raw)
 
     def reduced(self) -> Container:
-        """The container for reduced runs.
+        """The container for reduced runs, which is made if it is not there.
 
         Raises
         ------
         StoreError
             If the server does not answer, or did not a moment ago.
         """
-        return self._container(self._catalogue.reduced).include_data_sources()
+        path = self._catalogue.reduced
+        try:
+            return self._container(path).include_data_sources()
+        except ConfigError:
+            # A new server; other commands, who may be wrong about it, leave it alone.
+            *outer, key = path.strip("/").split("/")
+            parent = self._container("/".join(outer))
+            return parent.create_container(key, specs=[RUNS_SPEC]).include_data_sources()
 
     def documents(self, uid: str) -> list[tuple[str, dict[str, Any]]] | None:
         """The documents of a raw run; None if it is not there, or not to its end.
@@ -89,7 +97,7 @@ class RawCatalogue:
             raise self._unreachable(error) from error
 
     def restore(self, backup: Path) -> None:
-        """Write a run that waits in a file, and remove the file.
+        """Write a run that waits in a file, and remove the file; put it aside if it is damaged.
 
         Raises
         ------
@@ -100,6 +108,10 @@ class RawCatalogue:
 
         try:
             restore_run(backup, self.reduced(), replace=True)
+        except FormatError as error:
+            damaged = backup.rename(backup.with_suffix(".damaged"))
+            logger.error("%s The file is called %s now, and left alone.", error, damaged.name)
+            return
         except Exception as error:
             raise self._unreachable(error) from error
         backup.unlink(missing_ok=True)

@@ -126,6 +126,15 @@ class Journal:
                 "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, 'open')", (uid, now, now)
             )
 
+    def links(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """What documents of runs that may go on refer to: the uid of each run, name, document."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT run, name, content FROM documents "
+                "WHERE name IN ('descriptor', 'resource', 'stream_resource') ORDER BY number"
+            ).fetchall()
+        return ((run, name, unpack(content)) for run, name, content in rows)
+
     def documents(self, uid: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The documents of a run, in the order in which they came."""
         number = -1
