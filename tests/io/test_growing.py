@@ -40,5 +40,5 @@ def test_other_files_are_refused_by_hdf5(tmp_path: Path) -> None:
     for content in (b"", b"no", bytes(np.arange(200, dtype=np.uint8))):
         path = tmp_path / "b.h5"
         path.write_bytes(content)
-        with pytest.raises(OSError, match="signature|file"):
+        with pytest.raises(OSError, match=r"signature|file"):
             open_growing(path)

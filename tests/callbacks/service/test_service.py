@@ -187,7 +187,12 @@ def test_what_the_bus_has_lost_is_in_the_raw_catalogue(
     uid = documents[0][1]["uid"]
     address, _, key = tiled.uri.partition("?api_key=")
     monkeypatch.setenv("TILED_KEY", key)
-    config = configured(folder, "[tiled]", f'uri = "{address}"', 'api_key_env = "TILED_KEY"')
+    monkeypatch.setattr("bluesky_azint.callbacks.service.service.RESTORE_SECONDS", 0.5)
+    reduced = f"reduced-{uid}"  # which is made
+    config = configured(
+        folder, "[tiled]", f'uri = "{address}"', 'api_key_env = "TILED_KEY"',
+        f'reduced = "{reduced}"',
+    )  # fmt: skip
     for lossy in ([], documents[-1:], documents[1:4], documents[2:-1]):
         for path in (folder / "state/patterns").glob("*"):
             path.unlink()
@@ -198,7 +203,7 @@ def test_what_the_bus_has_lost_is_in_the_raw_catalogue(
             wait_for(lambda: state_of(service, uid) == "done")
         for found, right in zip(rows(folder / "state/patterns"), expected, strict=True):
             np.testing.assert_array_equal(found, right)
-        (run,) = reduced_runs(tiled.reduced, uid)
+        (run,) = reduced_runs(tiled.client[reduced], uid)
         assert run.metadata["stop"]["exit_status"] == "success"
         np.testing.assert_array_equal(run["primary"]["intensity"].read(), expected[0])
 
