@@ -283,6 +283,8 @@ class Service:
             self._take_all(self._journal.documents(uid))
         elif stop is not None and ending.wait > 1.0:
             self._fill_gaps(uid, stop)
+        if self._stopping.is_set():
+            return  # not all of that was taken
         if stop is not None and self._is_complete(stop):
             self._finish(uid, stop, complete=True)
         elif ending.hopeless:
