@@ -12,7 +12,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # blueapi wants an older Tiled than the package does, so it has an environment of its own.
 BLUEAPI := .venv-blueapi
 
-.PHONY: help demo session test lint types layers pytest conformance study format lock clean
+.PHONY: help demo session test lint types layers pytest conformance study measures format lock clean
 
 help:
 	@echo "make demo         run a scan with live reduction and show what comes out"
@@ -20,6 +20,7 @@ help:
 	@echo "make test         all checks: ruff, mypy, import-linter, pytest"
 	@echo "make conformance  renew CONFORMANCE.md: every feature beside pyFAI (some minutes)"
 	@echo "make study        renew CALIBRATION.md: calibrations of simulated and real frames (hours)"
+	@echo "make measures     what the service promises: nothing lost, memory, speed (an hour)"
 	@echo "make format       format the code and mend what ruff can mend"
 	@echo "make lock         renew constraints.txt and constraints-blueapi.txt"
 
@@ -51,6 +52,11 @@ conformance: $(VENV)/.developer
 
 study: $(VENV)/.developer
 	$(BIN)/python -m tests.study.report
+
+measures: $(VENV)/.developer
+	for name in never_lost scan_time memory sustained retrieval transports fuzz; do \
+	    $(BIN)/python -m tests.measures.$$name || failed=1; \
+	done; test -z "$$failed"
 
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix
