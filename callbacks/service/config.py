@@ -102,7 +102,8 @@ def _entries(path: Path) -> dict[str, Any]:
 def _read(path: Path, table: Table) -> ServiceConfig:
     service = Process.read(table.table("service"))
     source = read_source(table.table("source"))
-    recipes = {name: read_recipe(entry) for name, entry in table.table("recipes").tables().items()}
+    named = table.table("recipes").tables()
+    recipes = {name: read_recipe(name, entry) for name, entry in named.items()}
     recipes = recipes or {"pattern": Recipe()}
     sections = table.table("detectors").tables()
     detectors = {key: Detector.read(entry, list(recipes)) for key, entry in sections.items()}

@@ -292,8 +292,13 @@ class Detector:
         return cls(recipes=chosen, companions=_companions(table))
 
 
-def read_recipe(table: Table) -> Recipe:
+def read_recipe(name: str, table: Table) -> Recipe:
     """A section ``[recipes.NAME]``; each entry that is wrong is a fault of its own."""
+    if not name.isidentifier():
+        table.fault(
+            "",
+            "is no name that streams and files can have; take letters, digits and underscores.",
+        )
     values = table.rest([entry.name for entry in fields(Recipe)])
     while True:
         try:

@@ -246,6 +246,12 @@ def test_each_entry_of_a_recipe_that_is_wrong_is_told(tmp_path: Path) -> None:
     assert "at least 1" in found["recipes.a.npt"]
 
 
+def test_a_recipe_has_a_name_that_streams_can_have(tmp_path: Path) -> None:
+    found = faults(tmp_path, LEAST + '[recipes."a b"]\nnpt = 100')
+
+    assert "letters, digits and underscores" in found['recipes."a b"']
+
+
 @pytest.mark.parametrize(
     ("entries", "what"),
     [
