@@ -8,6 +8,7 @@ patience of the service is at its end.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +25,10 @@ class Ending:
         Of the raw run.
     give_up
         When nothing more is tried, on ``time.monotonic()``.
+    stop
+        Its stop document, if that came.
     documents
         What the raw catalogue has of it, to be taken; None if it was not asked, or has nothing.
-    asked
-        Whether the catalogue gave all that it has.
     next_try, wait
         When it is tried next, and how long is waited after that.
     busy
@@ -36,8 +37,8 @@ class Ending:
 
     uid: str
     give_up: float
+    stop: Mapping[str, Any] | None = None
     documents: list[tuple[str, dict[str, Any]]] | None = None
-    asked: bool = False
     next_try: float = field(default_factory=time.monotonic)
     wait: float = FIRST_WAIT
     busy: bool = False

@@ -61,6 +61,11 @@ class Journal:
     path
         The database, which is made if it is not there.
 
+    Attributes
+    ----------
+    lacking
+        The uids of open runs of which it could not keep a document.
+
     Raises
     ------
     StoreError
@@ -69,6 +74,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lacking: set[str] = set()
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,8 +93,8 @@ class Journal:
                 "another service works in this directory; stop it, or give this one another "
                 "service.directory."
                 if locked
-                else "if it is damaged, move it away: runs that are not complete are then found "
-                "in the raw catalogue alone."
+                else "make room on its disk. If it is damaged, move it away: runs that are not "
+                "complete are then found in the raw catalogue alone."
             )
             raise StoreError(f"The journal {path} cannot be used ({error}): {cure}") from error
 
@@ -108,6 +114,8 @@ class Journal:
             If it holds something that cannot be kept.
         """
         content, now = pack(doc), time.time()
+        known = uid in self.lacking
+        self.lacking.add(uid)
         with self._transaction():
             self._database.execute(
                 "INSERT INTO documents (run, name, content) VALUES (?, ?, ?)", (uid, name, content)
@@ -117,6 +125,8 @@ class Journal:
                 "ON CONFLICT (uid) DO UPDATE SET last = excluded.last, state = 'open'",
                 (uid, now, now),
             )
+        if not known:
+            self.lacking.discard(uid)
 
     def note(self, uid: str) -> None:
         """Know of a run of which no document came."""
@@ -151,14 +161,6 @@ class Journal:
             number = row[0]
             yield row[1], unpack(row[2])
 
-    def stop_of(self, uid: str) -> dict[str, Any] | None:
-        """The stop document of a run; None if it never came."""
-        with self._lock:
-            row = self._database.execute(
-                "SELECT content FROM documents WHERE run = ? AND name = 'stop' LIMIT 1", (uid,)
-            ).fetchone()
-        return None if row is None else unpack(row[0])
-
     def run(self, uid: str) -> KnownRun | None:
         """What is known of a run; None if nothing is."""
         found = self._runs("uid = ?", uid)
@@ -175,6 +177,7 @@ class Journal:
             self._database.execute("UPDATE runs SET state = ? WHERE uid = ?", (state, uid))
             if complete:
                 self._database.execute("DELETE FROM documents WHERE run = ?", (uid,))
+        self.lacking.discard(uid)
 
     def fact(self, name: str) -> str | None:
         """Something else that the service has noted."""

@@ -11,7 +11,7 @@ from bluesky_azint.callbacks.service.config import ServiceConfig
 from bluesky_azint.callbacks.service.ends import FromPython, FromRedis, FromZmq
 from bluesky_azint.callbacks.service.journal import Journal
 from bluesky_azint.callbacks.transports.source import Source, source_from_entry
-from bluesky_azint.errors import AzintError
+from bluesky_azint.errors import AzintError, StoreError
 from bluesky_azint.geometry import Geometry
 from bluesky_azint.store import CalibrationStore, open_store
 
@@ -39,10 +39,23 @@ def make_source(config: ServiceConfig, journal: Journal) -> Source:
                 url,
                 stream,
                 position=journal.fact(name) or "0-0",
-                moved=lambda position: journal.set_fact(name, position),
+                moved=lambda position: _note_position(journal, name, position),
             )
         case FromPython(entry=entry, options=options):
             return source_from_entry(entry, **options)
+
+
+def _note_position(journal: Journal, name: str, position: str) -> None:
+    """Note how far a stream was read, unless the journal lacks something that came before.
+
+    When the service is started again, it is read once more from there.
+    """
+    if journal.lacking:
+        return
+    try:
+        journal.set_fact(name, position)
+    except StoreError as error:
+        logger.warning("%s", error)
 
 
 def curve_of(end: Any) -> Any:  # noqa: ANN401  bluesky's ClientCurve, which needs pyzmq

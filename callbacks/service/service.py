@@ -235,30 +235,33 @@ class Service:
         uid = self._index.run_of(name, doc)
         with about_run(uid):
             if name == "stop":
-                self._ended(uid)
+                self._ended(uid, doc)
             else:
                 self._reducer(name, doc)
         self._frames_handled += self._index.frames_in(name, doc)
 
     def _read_again(self, uid: str) -> None:
         """Have the Reducer take all documents that came of a run; what it knows costs nothing."""
-        stopped = False
+        stop = None
         for name, doc in self._journal.documents(uid):
             if self._stopping.is_set():
                 return
             self._index.take(name, doc, uid)
-            stopped = stopped or name == "stop"
+            stop = doc if name == "stop" else stop
             if name != "stop":
                 self._reducer(name, doc)
-        if stopped:
-            self._ended(uid)
+        if stop is not None:
+            self._ended(uid, stop)
 
-    def _ended(self, uid: str) -> None:
+    def _ended(self, uid: str, stop: Document) -> None:
         with self._lock:
             if uid in self._endings:
+                self._endings[uid].stop = stop
                 return
             patience = self._config.service.patience_seconds
-            self._endings[uid] = Ending(uid, give_up=time.monotonic() + patience, busy=True)
+            self._endings[uid] = Ending(
+                uid, give_up=time.monotonic() + patience, stop=stop, busy=True
+            )
         self._try_to_end(uid)
 
     def _try_to_end(self, uid: str) -> None:
@@ -292,7 +295,8 @@ class Service:
 
     def _stop_of(self, ending: Ending) -> Document | None:
         stops = [doc for name, doc in ending.documents or () if name == "stop"]
-        return self._journal.stop_of(ending.uid) or (stops[0] if stops else None)
+        ending.stop = ending.stop or (stops[0] if stops else None)
+        return ending.stop
 
     def _is_complete(self, stop: Document) -> bool:
         return (
@@ -330,7 +334,7 @@ class Service:
             self._settling[uid] = complete, sink.given if sink is not None else 0
             self._endings.pop(uid, None)
         if sink is None:
-            self._settle()
+            self._safely(self._settle)
 
     def _settle(self) -> None:
         """Note the end of runs that Tiled, or a backup, has by now: a service may be killed before."""
