@@ -17,9 +17,12 @@ import pytest
 from bluesky_azint.callbacks import EmbeddedTiled
 from bluesky_azint.callbacks.service import service as service_module
 from bluesky_azint.callbacks.service.config import ServiceConfig, read_config
+from bluesky_azint.callbacks.service.journal import Journal
+from bluesky_azint.callbacks.service.pieces import _note_position
 from bluesky_azint.callbacks.service.runs import RunIndex
 from bluesky_azint.callbacks.service.service import Service
 from bluesky_azint.callbacks.transports import RedisPublisher
+from bluesky_azint.errors import StoreError
 from tests.callbacks.raw_files import announced_run
 from tests.callbacks.service import scripted
 from tests.callbacks.service.scripted import Documents, configured
@@ -189,3 +192,39 @@ def test_runs_are_forgotten_while_others_begin() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert index.run_of("datum", {"resource": "r1"}) == "stays"
+
+
+def test_a_journal_that_takes_nothing_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, full = Journal.append, StoreError("The disk is full.")
+
+    def append(self: Journal, uid: str, name: str, doc: Any) -> None:
+        if name in ("stream_datum", "stop"):
+            self.lacking.add(uid)
+            raise full
+        keep(self, uid, name, doc)
+
+    monkeypatch.setattr(Journal, "append", append)
+    documents = announced_run(folder / "raw.h5", images(0, 8, 1), step=4)
+    uid = documents[0][1]["uid"]
+    with running(configured(folder), documents) as service:
+        wait_until(lambda: state_of(service, uid) == "done")
+        assert service.status().frames_out == 8
+        assert not service._journal.lacking
+
+
+def test_a_stream_is_read_again_from_where_the_journal_lacks_something(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    with closing(journal):
+        _note_position(journal, "position", "1-0")
+        journal._database.execute("PRAGMA query_only = ON")
+        with pytest.raises(StoreError):
+            journal.append("a", "start", {"uid": "a"})
+        _note_position(journal, "position", "2-0")
+        journal._database.execute("PRAGMA query_only = OFF")
+        _note_position(journal, "position", "3-0")
+        assert journal.fact("position") == "1-0"
+        journal.end("a", complete=True)
+        _note_position(journal, "position", "4-0")
+        assert journal.fact("position") == "4-0"
