@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.measures.never_lost [kills|redis-kills|tiled|redis|proxy|late|drop|all]
+    python -m tests.measures.never_lost [kills|redis-kills|terms|tiled|redis|proxy|chaos|late|drop|all]
 """
 
 from __future__ import annotations
@@ -246,6 +246,40 @@ def server_killed(
     return case
 
 
+def chaos(seed: int = 1, frames: int = 600, seconds: float = 60.0) -> Case:
+    """The service, Tiled and Redis killed by turns, at random, and each started again."""
+    case = Case("service, Tiled and Redis by turns")
+    dice = random.Random(seed)
+    with ExitStack() as stack:
+        path = stack.enter_context(folder())
+        tiled = stack.enter_context(tiled_server(path / "tiled", path))
+        redis = stack.enter_context(redis_server(path))
+        publish = stack.enter_context(closing(RedisPublisher(redis.url)))
+        source = {"kind": "redis", "url": redis.url}
+        service = stack.enter_context(service_process(path, source, tiled=tiled))
+        service.start()
+        service.wait()
+        scan = FlyScan(
+            path=path / "raw.h5", frames=frames, seconds=seconds, publish=publish, seed=seed
+        )
+        with in_thread(scan.run) as detector:
+            killed = []
+            while detector.is_alive():
+                time.sleep(dice.uniform(1.0, 5.0))
+                victims: list[ServiceProcess | Server] = [service, tiled, redis]
+                victim = dice.choice(victims)
+                killed.append(type(victim).__name__)
+                if isinstance(victim, ServiceProcess):
+                    victim.end()
+                else:
+                    victim.kill()
+                    time.sleep(dice.uniform(0.0, 3.0))
+                victim.start()
+        case.figures["kills"] = str(len(killed))
+        finish(case, service, scan, tiled, path)
+    return case
+
+
 def late(how: str, frames: int = SHORT_FRAMES, seconds: float = 5.0) -> Case:
     """Frames that come later than they are announced."""
     case = Case(f"raw {how} {LATE_SECONDS:g} s late")
@@ -310,6 +344,7 @@ MEASURES: dict[str, Callable[[], list[Case]]] = {
     "tiled": lambda: [server_killed("tiled"), server_killed("tiled", absent=True)],
     "redis": lambda: [server_killed("redis"), server_killed("redis", absent=True)],
     "proxy": lambda: [server_killed("proxy"), server_killed("proxy", absent=True)],
+    "chaos": lambda: [chaos(seed) for seed in (1, 2)],
     "late": lambda: [late("file"), late("frames")],
     "drop": drop,
 }
