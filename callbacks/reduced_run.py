@@ -133,6 +133,11 @@ class ReducedRun:
             if counts.get(name)
         }
 
+    @property
+    def refused(self) -> int:
+        """How many frames were taken, and lack a pattern."""
+        return sum(max(stream.refused for stream in streams) for streams in self._streams.values())
+
     def stop(self, raw_stop: RunStop | None) -> None:
         """End the run with the raw one; or before it, when its stop document never came."""
         if not self._outputs.started:

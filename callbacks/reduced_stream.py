@@ -84,6 +84,7 @@ class ReducedStream:
         self._segment_of: dict[str, _Segment] = {}  # by descriptor
         self._outputs: list[Output] = []
         self._coverage = Coverage()
+        self._lacking: set[int] = set()  # frames with a row of NaN
         self._told_of_empty = False
         self.failed = False
 
@@ -150,6 +151,8 @@ class ReducedStream:
             return 0
         places = numbers.places
         if result is None:
+            if self._lacking.issuperset(numbers.indices.tolist()):
+                return 0  # tried again in vain; nobody is to be told of these once more
             result = reduction.nothing(places.size)
             places = np.full_like(places, NOWHERE)
         if result is None:
@@ -161,10 +164,17 @@ class ReducedStream:
                 self._begin(segment, reduction, numbers, result, conditions)
             self._write(segment, numbers, result, places)
             self._coverage.mark(numbers.indices, numbers.seq_nums, places)
+            self._lacking.difference_update(numbers.indices.tolist())
+            self._lacking.update(numbers.indices[places == NOWHERE].tolist())
             self.failed = False
             return int(np.count_nonzero(places))
         self._coverage.mark(numbers.indices, numbers.seq_nums, np.full_like(places, NOWHERE))
         return 0
+
+    @property
+    def refused(self) -> int:
+        """How many frames were taken, and have no pattern."""
+        return len(self._lacking)
 
     def missing(self, events: int) -> list[int]:
         """The seq_nums, of that many events, that have a frame which may yet have a pattern."""

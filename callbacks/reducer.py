@@ -390,9 +390,10 @@ class Reducer(DocumentRouter):
             return
         parts = [(batch, None)] if companions is None else companions.conditions(batch)
         for part, conditions in parts:
-            done = reduced.reduce(part, conditions)
-            self.counts.reduced += done
-            self.counts.refused += len(part.frames) - done
+            before = reduced.refused
+            self.counts.reduced += reduced.reduce(part, conditions)
+            # Some are tried again and again.
+            self.counts.refused += max(reduced.refused - before, 0)
 
     def _needs(self, numbers: FrameNumbers) -> NDArray[np.bool_]:
         """Which of some frames are to be read."""

@@ -109,6 +109,26 @@ def test_a_monitor_of_zero_is_not_divided_by(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[[0, 2]], right.intensity, rtol=1e-12)
 
 
+def test_what_is_tried_again_in_vain_is_told_once(tmp_path: Path) -> None:
+    *documents, _ = run_with([1.0, 0.0, 4.0])
+    events: list[int] = []
+    reducer = Reducer(
+        lambda name, doc: None,
+        inline=lambda name, doc: events.append(doc["seq_num"]) if name == "event" else None,
+        recipe=RECIPE,
+        default=GEOMETRY,
+        engine="scipy",
+        directory=tmp_path,
+        companions=Companions(CompanionsConfig.from_dict({"monitor": "i0"})),
+    )
+    with reducer:
+        for _ in range(3):
+            for name, doc in documents:
+                reducer(name, doc)
+        assert events == [1, 2, 3]
+        assert (reducer.counts.reduced, reducer.counts.refused) == (2, 1)
+
+
 def test_the_energy_moves_the_pattern(tmp_path: Path) -> None:
     config = {"energy": {"key": "mono", "unit": "keV"}}
     emitted = reduce(tmp_path, config, *run_with([1.0, 1.0], energy=24.796839687))
