@@ -182,7 +182,7 @@ class Service:
             frames_in=self._frames_in,
             frames_out=counts.reduced,
             frames_refused=counts.refused,
-            frames_behind=max(self._frames_in - self._frames_handled, 0),
+            frames_behind=max(self._frames_in - self._frames_handled, 0) if health.pending else 0,
             lag_seconds=health.lag,
             documents_pending=health.pending,
             memory_bytes=memory_in_use(),
@@ -233,6 +233,10 @@ class Service:
                 self._try_to_end(doc["uid"])
             return
         uid = self._index.run_of(name, doc)
+        with self._lock:
+            over = not uid or uid in self._settling  # it came a second time
+        if over:
+            return
         with about_run(uid):
             if name == "stop":
                 self._ended(uid, doc)
