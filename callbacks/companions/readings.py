@@ -204,14 +204,18 @@ def _refusal(
     need: Need, number: float, seq_nums: Integers, values: RunValues, descriptor: str
 ) -> str:
     """Why frames of some events cannot be reduced: a number of theirs is of no use."""
+    what, stream = f"the {need.role} {need.quantity.key!r}", values.name(descriptor)
+    why_not = values.why_not(need.quantity.key, descriptor)
+    if np.isnan(number) and not values.find(need.quantity.key, descriptor).place:
+        # The same for all of them, which is to be told once.
+        return f"No frame of the stream {stream!r} can be reduced without {what}. {why_not}"
     events = sorted(set(seq_nums.tolist()))
     where = (
-        f"Event{'s' if len(events) > 1 else ''} {in_words(events)} of the stream "
-        f"{values.name(descriptor)!r} cannot be reduced"
+        f"Event{'s' if len(events) > 1 else ''} {in_words(events)} of the stream {stream!r} cannot "
+        "be reduced"
     )
-    what = f"the {need.role} {need.quantity.key!r}"
     if np.isnan(number):
-        return f"{where} without {what}. {values.why_not(need.quantity.key, descriptor)}"
+        return f"{where} without {what}. {why_not}"
     return (
         f"{where}: {what} is {number:g}, and must be {need.expected}. If the device reads right, "
         "correct its scale and zero in the configuration."

@@ -299,7 +299,7 @@ def check_raw(tiled: EmbeddedTiled, result: Any, points: int) -> str:
 
 
 def broken_integration(monkeypatch: pytest.MonkeyPatch) -> None:
-    def integrate(*_: object) -> None:
+    def integrate(*_: object, **__: object) -> None:
         raise RuntimeError("A bug in the integration.")
 
     monkeypatch.setattr(Integrator, "integrate", integrate)

@@ -101,7 +101,7 @@ def test_what_is_nowhere_is_said_with_the_place_where_it_should_be(raw_run: RawR
     given = companions()
     feed(given, ("start", raw_run.start), ("descriptor", raw_run.descriptor()))
     [(_, found)] = given.conditions(raw_run.batch(4, 5))
-    assert found.problem.startswith("Events 4-5 of the stream 'primary' cannot be reduced without")
+    assert found.problem.startswith("No frame of the stream 'primary' can be reduced without")
     assert "correct its name in the configuration" in found.problem
     feed(given, ("descriptor", raw_run.descriptor("i0_monitor", i0=NUMBER)))
     [(_, found)] = given.conditions(raw_run.batch(4, 5))

@@ -312,7 +312,7 @@ def test_a_dask_cluster(tmp_path: Path) -> None:
     run = file_run(tmp_path / "a.h5")
     start: Any = LocalCluster  # without types
     with (
-        start(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        start(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         dask_pool(cluster.scheduler_address) as (pool, workers),
     ):
         assert workers == 2
