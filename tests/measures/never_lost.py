@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -74,11 +75,13 @@ def in_thread(action: Callable[[], object]) -> Iterator[threading.Thread]:
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
+def folder(cases: list[Case]) -> Iterator[Path]:
     """A new one, which is kept where something goes wrong."""
-    path = Path(tempfile.mkdtemp(prefix="neverlost-"))
+    path = Path(tempfile.mkdtemp(prefix="never-lost-"))
     print(f"  in {path}", file=sys.stderr)
     yield path
+    if not any(case.wrong for case in cases):
+        shutil.rmtree(path)
 
 
 def both(*takers: Callable[[str, Any], object]) -> Callable[[str, Any], None]:
@@ -174,7 +177,7 @@ def kills(
     dice = random.Random(seed)
     moments = sorted(dice.uniform(0, seconds) for _ in range(number))
     with ExitStack() as stack:
-        path = stack.enter_context(folder())
+        path = stack.enter_context(folder([case]))
         tiled = None
         if bus == "zmq":
             tiled = stack.enter_context(tiled_server(path / "tiled", path))
@@ -212,7 +215,7 @@ def server_killed(
     """A server killed in the middle of a scan, and started again; or away from the start."""
     case = Case(f"{which} {'away at the start' if absent else 'killed in the middle'}")
     with ExitStack() as stack:
-        path = stack.enter_context(folder())
+        path = stack.enter_context(folder([case]))
         tiled = stack.enter_context(tiled_server(path / "tiled", path))
         victim: Server
         if which == "redis":
@@ -251,7 +254,7 @@ def chaos(seed: int = 1, frames: int = 600, seconds: float = 60.0) -> Case:
     case = Case("service, Tiled and Redis by turns")
     dice = random.Random(seed)
     with ExitStack() as stack:
-        path = stack.enter_context(folder())
+        path = stack.enter_context(folder([case]))
         tiled = stack.enter_context(tiled_server(path / "tiled", path))
         redis = stack.enter_context(redis_server(path))
         publish = stack.enter_context(closing(RedisPublisher(redis.url)))
@@ -284,7 +287,7 @@ def late(how: str, frames: int = SHORT_FRAMES, seconds: float = 5.0) -> Case:
     """Frames that come later than they are announced."""
     case = Case(f"raw {how} {LATE_SECONDS:g} s late")
     with ExitStack() as stack:
-        path = stack.enter_context(folder())
+        path = stack.enter_context(folder([case]))
         tiled = stack.enter_context(tiled_server(path / "tiled", path))
         proxy = stack.enter_context(zmq_proxy())
         publish = stack.enter_context(zmq_publisher(proxy.inside))
@@ -309,9 +312,9 @@ def drop(
     always: list[tuple[str, ...]] = [(), ("start",), ("descriptor",), ("stream_resource",)]
     always += [("stop",), ("start", "stop"), ("start", "descriptor", "stream_resource", "stop")]
     kinds = [(always[seed % len(always)], seed) for seed in range(1, seeds + len(always))]
-    cases = []
+    cases: list[Case] = []
     with ExitStack() as stack:
-        path = stack.enter_context(folder())
+        path = stack.enter_context(folder(cases))
         tiled = stack.enter_context(tiled_server(path / "tiled", path))
         proxy = stack.enter_context(zmq_proxy())
         publish = stack.enter_context(zmq_publisher(proxy.inside))
@@ -333,7 +336,6 @@ def drop(
                 f"{len(lossy.dropped)} of {len(lossy.dropped) + len(lossy.passed)}"
             )
             cases.append(finish(case, service, scan, tiled, path / f"of{seed}"))
-            print(cases[-1], flush=True)
     return cases
 
 
