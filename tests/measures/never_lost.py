@@ -159,7 +159,7 @@ class Lives:
         if times:
             middle, longest = times[len(times) // 2], times[-1]
             case.figures["s to recover (median, most)"] = f"{middle:.1f}, {longest:.1f}"
-        case.figures["frames read again"] = str(self.reduced - frames)
+        case.figures["frames read again, at least"] = str(self.reduced - frames)
 
 
 def kills(
