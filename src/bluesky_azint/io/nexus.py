@@ -16,7 +16,7 @@ opened with ``h5py.File(path, swmr=True)`` at any time, and stays readable when 
 killed. Nothing but rows can be added in that mode, so all the rest is written first.
 
 The datasets are cut into chunks of 16 rows, and of 64 for what is read at one radius over all rows:
-Tiled opens the file once for each chunk, and takes 0.1 s for that of 10 000 rows; with chunks of 16,
+Tiled opens the file once for each chunk, and takes 0.2 s for that of 10 000 rows; with chunks of 16,
 0.4 s. Appending and flushing 9 columns of 1000 bins costs 0.2 ms a frame in batches of 16 and 2 ms
 one by one either way; chunks of one row cost 0.3 and 3 ms.
 """
