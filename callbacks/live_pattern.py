@@ -140,6 +140,8 @@ class LivePattern:
             self._timer = None
 
     def _note(self, news: News) -> None:
+        if not isinstance(news, RunBegun) and news.run.raw_uid != self._raw_uid:
+            return  # it comes late, and is of a run that another one has replaced
         match news:
             case RunBegun():
                 if news.raw_uid != self._raw_uid:

@@ -150,6 +150,9 @@ class NewestPatterns(dict[str, Newest]):
 
     def _event(self, doc: Doc) -> Iterable[str]:
         run, place, axes = self._streams[doc["descriptor"]]
+        progress = self[place].progress
+        if progress.run != run:
+            return ()  # it comes late: another run of these images has begun since
         data = doc["data"]
         pattern = Pattern(
             axes=axes,
@@ -162,9 +165,7 @@ class NewestPatterns(dict[str, Newest]):
             peak=float(data["peak"]),
             valid=not isnan(data["peak"]),
         )
-        progress = self[place].progress
-        if progress.run == run:
-            progress = replace(progress, frames_done=progress.frames_done + 1)
+        progress = replace(progress, frames_done=progress.frames_done + 1)
         self[place] = Newest(pattern, progress)
         return (place,)
 

@@ -177,6 +177,16 @@ def test_the_next_run_starts_afresh_in_the_same_window(live: LivePattern) -> Non
     assert np.array_equal(waterfall(live), [curve(5)])
 
 
+def test_what_comes_late_of_another_run_is_not_shown(live: LivePattern) -> None:
+    late = InlineRun(live, "late").describe()
+    newest = InlineRun(live, "newest").describe()
+    newest(1, curve(1))
+    late(5, curve(5))
+    live.draw()
+    assert "newest" in title(live)
+    np.testing.assert_array_equal(waterfall(live)[0], curve(1))
+
+
 def test_a_run_that_goes_on_replaces_rows(live: LivePattern) -> None:
     run = InlineRun(live, "raw")
     run.describe()(1, curve(1))

@@ -100,6 +100,14 @@ def test_a_run_that_ends_after_the_next_has_begun() -> None:
     assert (progress.frames_done, progress.state) == (2, "reducing")
 
 
+def test_a_pattern_that_comes_late_is_not_the_newest() -> None:
+    begin, describe, (name, late), _ = reduced_run("img", patterns=1, npt=5)
+    late = {**late, "data": {**late["data"], "total": -1.0}}
+    other = reduced_run("img", patterns=1, npt=5)
+    assert newest([begin, describe, (name, late)])["img"].pattern.total == -1.0
+    assert newest([begin, describe], other, [(name, late)])["img"].pattern.total > 0
+
+
 def test_what_is_over_is_forgotten() -> None:
     patterns = newest(*(reduced_run("img", patterns=1, npt=5) for _ in range(3)))
     assert (patterns._runs, patterns._streams) == ({}, {})
