@@ -303,7 +303,7 @@ def _refusal(device: str, data_key: str, moment: datetime, store: CalibrationSto
     looked = "there is no calibration store" if store is None else f"{store} has no accepted one"
     return (
         f"There is no calibration of the detector {device!r} (images {data_key!r}) for "
-        f"{moment.isoformat(timespec='seconds')}: neither the configuration of the descriptor nor "
+        f"{moment.isoformat(timespec='milliseconds')}: neither the configuration of the descriptor nor "
         f"the start document gives one, {looked} that is valid then, and the reducer has no "
         "default. Calibrate the detector, or save a known geometry in the store, with valid_from "
         "before the run."

@@ -53,4 +53,7 @@ def last_reduced(timeout: float = 60.0) -> AzintRun:
         if runs and runs[-1].metadata.get("stop"):
             return runs[-1]
         time.sleep(0.2)
-    raise TimeoutError(f"{last} is not reduced after {timeout:g} s; is the service up?")
+    raise TimeoutError(
+        f"Run {last} is not reduced after {timeout:g} s. How the service is: curl "
+        "localhost:8090/health; what it waits for is in its log."
+    )
