@@ -170,6 +170,10 @@ class Journal:
         """The runs that are neither complete nor given up, the oldest first."""
         return self._runs("state = 'open'")
 
+    def given_up_since(self, time: float) -> list[KnownRun]:
+        """The runs that were given up, of which the last document came after a time."""
+        return self._runs("state = 'incomplete' AND last > ?", time)
+
     def end(self, uid: str, *, complete: bool) -> None:
         """A run is reduced completely, and its documents are no longer needed; or given up."""
         with self._transaction():
@@ -192,7 +196,7 @@ class Journal:
         with self._transaction():
             self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def _runs(self, condition: str, *values: str) -> list[KnownRun]:
+    def _runs(self, condition: str, *values: str | float) -> list[KnownRun]:
         with self._lock:
             rows = self._database.execute(
                 f"SELECT uid, first, last, state FROM runs WHERE {condition} ORDER BY first",

@@ -10,6 +10,7 @@ from bluesky_azint.callbacks.companions.companions import Companions
 from bluesky_azint.callbacks.service.config import ServiceConfig
 from bluesky_azint.callbacks.service.ends import FromPython, FromRedis, FromZmq
 from bluesky_azint.callbacks.service.journal import Journal
+from bluesky_azint.callbacks.service.notes import Notes
 from bluesky_azint.callbacks.transports.source import Source, source_from_entry
 from bluesky_azint.errors import AzintError, StoreError
 from bluesky_azint.geometry import Geometry
@@ -149,6 +150,17 @@ def make_listeners(config: ServiceConfig) -> dict[str, Listener]:
             data_keys=tuple(config.detectors),
         )
     return listeners
+
+
+def tell_all(listeners: Mapping[str, Listener], notes: Notes) -> Listener:
+    """What tells all listeners, those too that come after one that fails."""
+
+    def tell(name: str, doc: Any) -> None:  # noqa: ANN401  any of ten typed dicts
+        for key, listener in listeners.items():
+            with notes.of_errors(f"sinks.{key} does not take documents."):
+                listener(name, doc)
+
+    return tell
 
 
 def close_all(things: Mapping[str, object]) -> None:

@@ -148,16 +148,16 @@ def test_a_run_has_not_ended_before_tiled_has_it(
     config = configured(folder, "[tiled]", 'uri = "http://127.0.0.1:9"', 'raw = ""')
     SlowSink.let.clear()
     with running(config, documents) as service:
-        wait_until(lambda: uid in service._settling)
+        wait_until(lambda: service._endings.is_settling(uid))
         time.sleep(0.5)
         assert state_of(service, uid) == "open"
     with running(config, []) as service:
-        wait_until(lambda: uid in service._settling)
+        wait_until(lambda: service._endings.is_settling(uid))
         assert service.status().frames_out == 0
         assert state_of(service, uid) == "open"
         SlowSink.let.set()
         wait_until(lambda: state_of(service, uid) == "done")
-        assert not service._settling
+        assert uid not in service._endings
 
 
 def test_documents_that_come_at_once_find_their_runs(folder: Path) -> None:

@@ -133,8 +133,9 @@ def test_a_file_may_come_late(folder: Path, documents: Documents, expected: Any)
         np.testing.assert_array_equal(found, right)
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["at the next start", "with a document"])
 def test_what_never_comes_is_given_up_and_may_come_after_all(
-    folder: Path, documents: Documents, expected: Any
+    folder: Path, documents: Documents, expected: Any, again: bool
 ) -> None:
     uid = documents[0][1]["uid"]
     (folder / "raw.h5").rename(folder / "elsewhere.h5")
@@ -143,7 +144,7 @@ def test_what_never_comes_is_given_up_and_may_come_after_all(
         wait_for(lambda: state_of(service, uid) == "incomplete")
         assert any(uid in trouble for trouble in service.status().troubles)
     (folder / "elsewhere.h5").rename(folder / "raw.h5")
-    with running(config, documents[-1:]) as service:
+    with running(config, documents[-1:] if again else []) as service:
         wait_for(lambda: state_of(service, uid) == "done")
     for found, right in zip(rows(folder / "state/patterns"), expected, strict=True):
         np.testing.assert_array_equal(found, right)
@@ -187,7 +188,7 @@ def test_what_the_bus_has_lost_is_in_the_raw_catalogue(
     uid = documents[0][1]["uid"]
     address, _, key = tiled.uri.partition("?api_key=")
     monkeypatch.setenv("TILED_KEY", key)
-    monkeypatch.setattr("bluesky_azint.callbacks.service.service.RESTORE_SECONDS", 0.5)
+    monkeypatch.setattr("bluesky_azint.callbacks.service.upkeep.RESTORE_SECONDS", 0.5)
     reduced = f"reduced-{uid}"  # which is made
     config = configured(
         folder, "[tiled]", f'uri = "{address}"', 'api_key_env = "TILED_KEY"',
