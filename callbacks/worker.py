@@ -15,6 +15,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +24,8 @@ from typing import Self
 from bluesky_azint.callbacks.spill import Document, Spill, memory_of, snapshot
 
 logger = logging.getLogger(__name__)
+
+Join = Callable[[list[tuple[str, Document]]], list[tuple[str, Document]]]
 
 ERRORS_KEPT = 100
 EXIT_SECONDS = 60.0
@@ -116,6 +120,10 @@ class BackgroundCallback:
         Where the others wait; by default, where the system keeps its temporary files.
     on_error
         Is told of each failure, in the thread.
+    collect_seconds
+        How long to wait for further documents before some are handed on, which then are joined.
+    join
+        Makes fewer documents of those of a run that wait.
     """
 
     def __init__(
@@ -126,11 +134,16 @@ class BackgroundCallback:
         max_bytes: int = 256 * 2**20,
         spill_directory: Path | None = None,
         on_error: Callable[[Failure], object] | None = None,
+        collect_seconds: float = 0.0,
+        join: Join | None = None,
     ) -> None:
         self.callback = callback
         self.name = name
         self.max_bytes = max_bytes
         self.on_error = on_error
+        self.collect_seconds = collect_seconds
+        self.join = join
+        self._hurry = threading.Event()
         self._changed = threading.Condition()
         self._queue: deque[_Waiting] = deque()
         self._spill = Spill(spill_directory)
@@ -184,6 +197,7 @@ class BackgroundCallback:
         -------
         Whether they are.
         """
+        self._hurry.set()
         with self._changed:
             given = self._done + len(self._queue)
             return self._changed.wait_for(lambda: self._done >= given, timeout)
@@ -201,6 +215,7 @@ class BackgroundCallback:
         -------
         Whether all are done.
         """
+        self._hurry.set()
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -265,26 +280,44 @@ class BackgroundCallback:
                 self._changed.wait_for(lambda: self._queue or self._closing)
                 if not self._queue:
                     break
-                waiting = self._queue[0]
-            self._hand_on(waiting)
+            if self.collect_seconds:
+                self._hurry.wait(self.collect_seconds)
+                self._hurry.clear()
             with self._changed:
-                self._queue.popleft()
-                self._held = self._held - waiting.memory if self._queue else 0
-                self._done += 1
-                del waiting  # or it would stay in memory until the next one
+                some = list(islice(self._queue, None if self.join else 1))
+            self._hand_on(some)
+            with self._changed:
+                for waiting in some:
+                    self._queue.popleft()
+                    self._held -= waiting.memory
+                    self._done += 1
+                self._held = self._held if self._queue else 0
+                del some, waiting  # or it would stay in memory until the next one
                 self._changed.notify_all()
         self._spill.close()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    def _hand_on(self, waiting: _Waiting) -> None:
-        doc = waiting.doc
+    def _hand_on(self, some: list[_Waiting]) -> None:
+        if self.join is None or len(some) == 1:
+            for waiting in some:
+                self._call(waiting.name, waiting.doc, waiting.run)
+            return
+        for run, group in groupby(some, attrgetter("run")):
+            of_run = list(group)
+            documents = [(waiting.name, waiting.doc) for waiting in of_run]
+            if not any(isinstance(doc, Path) for _, doc in documents):
+                documents = [*self.join(documents)]  # type: ignore[arg-type]  # none is a path
+            for name, doc in documents:
+                self._call(name, doc, run)
+
+    def _call(self, name: str, doc: Document | Path, run: str) -> None:
         try:
-            self.callback(waiting.name, self._spill.take(doc) if isinstance(doc, Path) else doc)
+            self.callback(name, self._spill.take(doc) if isinstance(doc, Path) else doc)
         # Not even an exit that a callback asks for may end the thread before its time.
         except BaseException as error:  # noqa: BLE001
-            self._fail(waiting.name, waiting.run, error)
+            self._fail(name, run, error)
 
     def _fail(self, name: str, run: str, error: BaseException) -> None:
         message = str(error) or type(error).__name__

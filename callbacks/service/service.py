@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from bluesky_azint.callbacks.joining import joined
 from bluesky_azint.callbacks.reducer import Reducer
 from bluesky_azint.callbacks.service.catalogue import RawCatalogue
 from bluesky_azint.callbacks.service.config import ServiceConfig
@@ -56,6 +57,7 @@ logger = logging.getLogger(__name__)
 Document = Mapping[str, Any]
 
 BEHIND_SECONDS = 5.0
+COLLECT_SECONDS = 0.1  # frames that are reduced together cost less
 TRY_AGAIN_SECONDS = 86400.0
 
 # What the worker is told to do, beside documents.
@@ -122,6 +124,8 @@ class Service:
             max_bytes=config.service.max_memory_mb * 10**6,
             spill_directory=spill,
             on_error=lambda failure: self._notes(failure.message),
+            collect_seconds=COLLECT_SECONDS,
+            join=joined,
         )
         self._source = make_source(config, self._journal)
         self._upkeep = Upkeep(
