@@ -363,9 +363,7 @@ def test_closing_writes_what_is_left(tiled: EmbeddedTiled, tmp_path: Path) -> No
     run.file.close()
 
 
-def test_a_run_takes_the_place_of_one_of_the_same_uid(
-    tiled: EmbeddedTiled, tmp_path: Path
-) -> None:
+def test_a_run_takes_the_place_of_one_of_the_same_uid(tiled: EmbeddedTiled, tmp_path: Path) -> None:
     uid = str(uuid4())
     for length in (2, 3):
         with TiledSink(tiled.reduced, backup_directory=tmp_path, replaces=True) as sink:
