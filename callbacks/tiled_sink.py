@@ -52,6 +52,9 @@ class TiledSink:
         How long rows are collected before they are written together.
     replaces
         Whether a run takes the place of one with the same uid, where the server has one.
+    spill_directory
+        Where documents wait that need too much memory; by default, where the system keeps its
+        temporary files.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class TiledSink:
         backup_directory: str | PathLike[str],
         flush_seconds: float = 0.5,
         replaces: bool = False,
+        spill_directory: Path | None = None,
     ) -> None:
         if callable(client):
             self._connect = client
@@ -68,12 +72,15 @@ class TiledSink:
             known = client.include_data_sources()  # asks the server
             self._connect = lambda: known
         self._replaces = replaces
+        self._spill_directory = spill_directory
         self._backup_directory = Path(backup_directory).absolute()  # the session may change folders
         self._flush_seconds = flush_seconds
         self._runs: dict[str, _RunSink] = {}
         self._router = RunRouter([self._begin])
         self._lock = threading.Lock()  # of the runs, which two threads write
-        self._worker = BackgroundCallback(self._take, name="azint-tiled-sink")
+        self._worker = BackgroundCallback(
+            self._take, name="azint-tiled-sink", spill_directory=spill_directory
+        )
         self._ended = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="azint-tiled-clock", daemon=True)
         self._clock.start()
@@ -130,7 +137,14 @@ class TiledSink:
         backup = self._backup_directory / backup_name(doc["uid"])
         if self._replaces:
             backup.unlink(missing_ok=True)
-        sink = _RunSink(self._connect, doc["uid"], backup, replaces=self._replaces)
+        start: Document = {**doc}
+        sink = _RunSink(
+            self._connect,
+            start,
+            backup,
+            replaces=self._replaces,
+            spill=Spill(self._spill_directory),
+        )
         self._runs[doc["uid"]] = sink
         return [sink], []
 
@@ -154,15 +168,23 @@ class _RunSink:
     """Writes one run into Tiled, or, from the first failure on, into a file."""
 
     def __init__(
-        self, connect: Callable[[], Container], uid: str, backup: Path, *, replaces: bool
+        self,
+        connect: Callable[[], Container],
+        start: Document,
+        backup: Path,
+        *,
+        replaces: bool,
+        spill: Spill,
     ) -> None:
-        self._where = f"run {uid}"
+        uid = start["uid"]
+        raw = f" (of the raw run {start['raw_uid']})" if "raw_uid" in start else ""
+        self._where = self._run = f"run {uid}{raw}"
         self._backup = backup
         self._failed = False
         # As long as they may be needed for a backup; frames inside of events may be many.
         self._documents: list[tuple[str, Document | Path]] = []
         self._held = 0
-        self._spill = Spill()
+        self._spill = spill
         self._write: Callable[[str, Document], object] = _no_writer
         self._flush: Callable[[], object] = _no_flush
         self._attempt(lambda: self._begin(connect(), uid, replaces=replaces))
@@ -188,7 +210,7 @@ class _RunSink:
         self._spill.close()
 
     def _begin(self, client: Container, uid: str, *, replaces: bool) -> None:
-        self._where = f"run {uid} to {client.uri}"
+        self._where = f"{self._run} to {client.uri}"
         if replaces:
             _remove(client, uid)
         self._write, self._flush = _writer(client)

@@ -37,6 +37,8 @@ class Ending:
         When it is tried next, and how long is waited after that.
     busy
         Whether it is being tried.
+    doubtful
+        Whether frames may have been replaced by others that nobody announced.
     """
 
     uid: str
@@ -46,6 +48,7 @@ class Ending:
     next_try: float = field(default_factory=time.monotonic)
     wait: float = FIRST_WAIT
     busy: bool = True
+    doubtful: bool = False
 
     @property
     def due(self) -> bool:

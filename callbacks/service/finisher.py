@@ -13,7 +13,7 @@ from typing import Any
 
 from bluesky_azint.callbacks.reducer import Reducer
 from bluesky_azint.callbacks.service.endings import Document, Ending, Endings
-from bluesky_azint.callbacks.service.gaps import lost_announcements
+from bluesky_azint.callbacks.service.gaps import lost_announcements, rows_were_lost
 from bluesky_azint.callbacks.service.journal import Journal
 from bluesky_azint.callbacks.service.notes import Notes
 from bluesky_azint.callbacks.service.runs import RunIndex
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # After so many seconds rows that nobody announced are taken from between those that were.
 _GAPS_SECONDS = 1.0
+# So long the raw catalogue may take to tell whether an event was repeated.
+_DOUBT_SECONDS = 4.0
 _ANNOUNCING = ("descriptor", "stream_resource", "stream_datum")
 
 
@@ -76,7 +78,9 @@ class Finisher:
 
     def ended(self, uid: str, stop: Document) -> None:
         """Take the stop document of a run."""
-        if self._endings.begin(Ending(uid, give_up=time.monotonic() + self._patience, stop=stop)):
+        ending = Ending(uid, give_up=time.monotonic() + self._patience, stop=stop)
+        if self._endings.begin(ending):
+            ending.doubtful = rows_were_lost(self._announcements(uid))
             self.try_to_end(uid)
 
     def try_to_end(self, uid: str) -> None:
@@ -89,7 +93,8 @@ class Finisher:
             if self._stopping.is_set():
                 return  # not all of that was taken
             if ending.stop is not None and self._is_complete(ending.stop):
-                self._finish(ending, complete=True)
+                if not ending.doubtful or ending.hopeless or ending.wait > _DOUBT_SECONDS:
+                    self._finish(ending, complete=True)
             elif ending.hopeless:
                 self._finish(ending, complete=False)
         finally:
@@ -104,20 +109,24 @@ class Finisher:
         if ending.documents is not None:
             stops = (doc for name, doc in ending.documents if name == "stop")
             ending.stop = ending.stop or next(stops, None)
-            # First what the catalogue has: where they differ, those that came are right.
             self._take(ending.documents)
-            ending.documents = None
-            self._take(self._journal.documents(uid))
+            if not ending.doubtful:
+                # Where they differ, those that came are right, unless they lack what came last.
+                self._take(self._journal.documents(uid))
+            ending.documents, ending.doubtful = None, False
         elif ending.stop is not None and ending.wait > _GAPS_SECONDS:
             self._fill_gaps(uid, ending.stop)
 
     def _fill_gaps(self, uid: str, stop: Document) -> None:
         """Take what can be told between the documents that came, and these again: files are late."""
-        came = self._journal.documents(uid)
-        few = [(name, doc) for name, doc in came if name in _ANNOUNCING]  # others may hold frames
-        for datum in lost_announcements([*few, ("stop", stop)]):
+        for datum in lost_announcements([*self._announcements(uid), ("stop", stop)]):
             self._reducer("stream_datum", datum)
         self._take(self._journal.documents(uid))
+
+    def _announcements(self, uid: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """The documents of a run that announce rows of files; others may hold frames themselves."""
+        came = self._journal.documents(uid)
+        return [(name, doc) for name, doc in came if name in _ANNOUNCING]
 
     def _take(self, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Have the Reducer take the documents of a run, but for its end."""

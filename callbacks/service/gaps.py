@@ -15,6 +15,22 @@ Document = Mapping[str, Any]
 Documents = Iterable[tuple[str, Document]]
 
 
+def rows_were_lost(documents: Documents) -> bool:
+    """Whether rows of a file lie between those that were announced, though no event is missing.
+
+    They are of events that were repeated: then an older frame stands in for the right one.
+    """
+    datums: dict[str, list[Document]] = {}
+    for name, doc in documents:
+        if name == "stream_datum":
+            datums.setdefault(doc["stream_resource"], []).append(doc)
+    return any(
+        after["indices"]["start"] > before["indices"]["stop"] and _offset(before) > _offset(after)
+        for some in datums.values()
+        for before, after in pairwise(sorted(some, key=lambda doc: int(doc["indices"]["start"])))
+    )
+
+
 def lost_announcements(documents: Documents) -> list[Document]:
     """The stream datums that are missing between those of a run.
 

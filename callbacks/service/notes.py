@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from bluesky_azint.errors import AzintError
 
 logger = logging.getLogger(__name__)
 
 _KEPT = 10
+_KEPT_SECONDS = 3600.0
 
 
 class Notes:
     """Collects what goes wrong; from any thread."""
 
     def __init__(self) -> None:
-        self._sentences: deque[str] = deque(maxlen=_KEPT)
+        self._notes: deque[tuple[float, str]] = deque(maxlen=_KEPT)
 
     @property
     def last(self) -> tuple[str, ...]:
-        """The last few, each once, oldest first."""
-        return tuple(self._sentences)
+        """The last few of the last hour, each once and with its time, oldest first."""
+        since = time.time() - _KEPT_SECONDS
+        return tuple(f"{_clock(when)} {text}" for when, text in [*self._notes] if when > since)
 
     def __call__(self, sentence: str) -> None:
         """Note a sentence."""
-        if sentence not in self._sentences:
-            self._sentences.append(sentence)
+        for note in [*self._notes]:
+            if note[1] == sentence:
+                self._notes.remove(note)
+        self._notes.append((time.time(), sentence))
         logger.warning("%s", sentence)
 
     @contextmanager
@@ -47,3 +53,7 @@ class Notes:
         except Exception as error:
             logger.exception("%s", what)
             self(f"{what} {error!r}")
+
+
+def _clock(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%H:%M:%SZ")

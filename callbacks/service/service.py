@@ -89,6 +89,9 @@ class Service:
         self._endings = Endings()
         self._frames_in = self._frames_handled = self._orphans = 0
         self._stopping = threading.Event()
+        waiting = directory / "waiting"
+        shutil.rmtree(waiting, ignore_errors=True)  # the journal has what a killed service left
+        waiting.mkdir(parents=True)
         self._catalogue: RawCatalogue | None = None
         self._sink: TiledSink | None = None
         if config.tiled is not None:
@@ -98,6 +101,7 @@ class Service:
                 backup_directory=directory / "backup",
                 flush_seconds=config.tiled.flush_seconds,
                 replaces=True,
+                spill_directory=waiting,
             )
         self._listeners = make_listeners(config)
         self._reducer = Reducer(
@@ -115,14 +119,11 @@ class Service:
             given=lambda: self._sink.given if self._sink is not None else 0,
             stopping=self._stopping,
         )
-        spill = directory / "waiting"
-        shutil.rmtree(spill, ignore_errors=True)  # the journal has what a killed service left
-        spill.mkdir(parents=True)
         self._worker = BackgroundCallback(
             self._handle,
             name="azint-service",
             max_bytes=config.service.max_memory_mb * 10**6,
-            spill_directory=spill,
+            spill_directory=waiting,
             on_error=lambda failure: self._notes(failure.message),
             collect_seconds=COLLECT_SECONDS,
             join=joined,
@@ -191,7 +192,8 @@ class Service:
             since=self._since,
             source=self._source.state,
             runs_open=len(self._journal.open_runs()) if not self._stopping.is_set() else 0,
-            frames_in=self._frames_in,
+            # Those of before the start were announced then.
+            frames_in=max(self._frames_in, counts.reduced + counts.refused),
             frames_out=counts.reduced,
             frames_refused=counts.refused,
             frames_behind=max(self._frames_in - self._frames_handled, 0) if health.pending else 0,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.2
 RESTORE_SECONDS = 5.0
 LOOK_SECONDS = 300.0  # for raw runs of which no document came
-LOOK_BACK_SECONDS = 7 * 86400.0
+LOOK_BACK_SECONDS = 7 * 86400.0  # the first time; the journal does not know of runs for ever
 ABANDON_SECONDS = 6 * 3600.0  # a scan may be paused over lunch
 STARTED = "first-start"
 
@@ -68,6 +68,7 @@ class Upkeep:
         self._sink = sink
         self._backup = backup
         self._try_to_end = try_to_end
+        self._look_from = time.time() - LOOK_BACK_SECONDS
         self._stuck: set[Path] = set()  # backups that Tiled did not take
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="azint-upkeep", daemon=True)
@@ -147,13 +148,13 @@ class Upkeep:
         if self._catalogue is None or not self._catalogue.has_raw:
             return
         self.lost_track.clear()
-        # The journal does not know of runs for ever.
-        since = max(float(self._journal.fact(STARTED) or 0), time.time() - LOOK_BACK_SECONDS)
+        now, started = time.time(), float(self._journal.fact(STARTED) or 0)
         try:
-            uids = self._catalogue.uids_since(since)
+            uids = self._catalogue.uids_since(max(started, self._look_from - ABANDON_SECONDS))
         except StoreError:
             self.lost_track.set()
             raise
+        self._look_from = now
         for uid in uids:
             if self._journal.run(uid) is None:
                 logger.info("Of run %s no document came; the raw catalogue has it.", uid)

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from bluesky_azint import Detector, Geometry, Recipe
+from bluesky_azint import Detector, Geometry, Integrator, Recipe
 from bluesky_azint.callbacks import EmbeddedTiled, Reducer, reduced_runs
 from bluesky_azint.callbacks.service.service import Service
 from tests.callbacks.raw_files import announced_run
@@ -230,3 +230,34 @@ def test_a_disk_that_was_full_is_written_to_again(
         wait_for(lambda: state_of(service, uid) == "done")
     for found, right in zip(rows(folder / "state/patterns"), expected, strict=True):
         np.testing.assert_array_equal(found, right)
+
+
+def test_a_repeated_event_that_the_bus_has_lost_is_looked_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = announced_run(folder / "raw.h5", FRAMES[:5], step=5)
+    *head, (_, datum), (_, stop) = documents
+    spans = [((0, 2), 1), ((2, 3), 2), ((3, 5), 3)]  # the second event is taken again
+    datums: Documents = [
+        (
+            "stream_datum",
+            {
+                **datum,
+                "uid": f"{datum['uid']}-{number}",
+                "indices": {"start": start, "stop": end},
+                "seq_nums": {"start": event, "stop": event + end - start},
+            },
+        )
+        for number, ((start, end), event) in enumerate(spans)
+    ]
+    stopped: Documents = [("stop", {**stop, "num_events": {"primary": 4}})]
+    monkeypatch.setattr(
+        "bluesky_azint.callbacks.service.upkeep.Upkeep._documents_of",
+        lambda self, uid: [*head, *datums, *stopped],
+    )
+    uid = documents[0][1]["uid"]
+    with running(configured(folder), [*head, datums[0], datums[2], *stopped]) as service:
+        wait_for(lambda: state_of(service, uid) == "done")
+    integrator = Integrator.from_recipe(GEOMETRY, RECIPE, engine="scipy")
+    right = integrator.integrate(FRAMES[[0, 2, 3, 4]], alone=True)
+    np.testing.assert_array_equal(rows(folder / "state/patterns")[0], right.intensity)
