@@ -41,7 +41,7 @@ def subscribe(publisher: Callable[[str, Any], object], got: Documents) -> None:
 
     wait_until(arrives)
     publisher("stop", {"uid": "last"})
-    wait_until(lambda: got[-1][1]["uid"] == "last")
+    wait_until(lambda: got[-1][1].get("uid") == "last")
     got.clear()
 
 
